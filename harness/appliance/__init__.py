@@ -1,0 +1,1 @@
+"""The appliance as programs over effects. Pure: no clock, no sockets, no randomness, no asyncio."""

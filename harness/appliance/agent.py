@@ -1,0 +1,102 @@
+"""The connection to the control plane: connect, report, dispatch, reconnect with jitter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.appliance import topic
+from harness.appliance.effect import (
+    Connect,
+    Draw,
+    Heartbeat,
+    LinkLost,
+    MessageArrived,
+    Note,
+    Now,
+    Panel,
+    Post,
+    Program,
+    Publish,
+    Receive,
+    Sleep,
+    Subscribe,
+    UseIdentity,
+)
+from harness.appliance.firmware import Mailbox, Online
+from harness.errors import PeerError
+
+if TYPE_CHECKING:
+    from harness.appliance.firmware import Firmware
+
+HEARTBEAT_S = 30.0
+BACKOFF_FIRST_S = 1.0
+BACKOFF_MAX_S = 60.0
+
+
+def agent(firmware: Firmware) -> Program[None]:
+    """Keeps the link up for ever; everything the cloud says goes to the program it concerns."""
+    device = firmware.journal.values["device"]
+    yield UseIdentity(device["certificate"], device["key"], device["authority"])
+    attempt = 0
+    since_s = yield Now()
+    while True:
+        attempt += 1
+        try:
+            yield from _connect(firmware, device["endpoint"])
+        except PeerError as problem:
+            yield Note("link.refused", {"attempt": attempt, "reason": str(problem)})
+            yield Sleep((yield from backoff(attempt)))
+            continue
+        duration_s = round((yield Now()) - since_s, 6)
+        yield Note("link.connected", {"attempt": attempt, "duration_s": duration_s})
+        yield Note("appliance.state", {"state": "online"})
+        yield Panel("network", "green", "fast")
+        firmware.online = True
+        yield Post(Mailbox.UPDATER, Online())
+        yield Post(Mailbox.APPLICATIONS, Online())
+        reason = yield from _dispatch(firmware.thing)
+        firmware.online = False
+        since_s = yield Now()
+        attempt = 0
+        yield Note("link.lost", {"reason": reason})
+        yield Note("appliance.state", {"state": "offline"})
+        yield Panel("network", "green", "steady")
+
+
+def backoff(attempt: int) -> Program[float]:
+    """Exponential with full jitter over its upper half, so that a fleet does not march in step."""
+    ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** (attempt - 1))
+    chance = yield Draw()
+    return ceiling_s * (0.5 + 0.5 * float(chance))
+
+
+def _connect(firmware: Firmware, endpoint: str) -> Program[None]:
+    thing = firmware.thing
+    # What the connection before this one left behind, its loss above all, is not about this one.
+    while (yield Receive(0.0)) is not None:
+        pass
+    yield Connect(endpoint, thing, Mailbox.MAIN)
+    yield Subscribe(
+        (
+            topic.job_notify(thing),
+            topic.job_next(thing) + topic.ACCEPTED,
+            topic.shadow_get(thing, "applications") + topic.ACCEPTED,
+            topic.shadow_delta(thing, "applications"),
+        )
+    )
+    report = {"state": {"reported": {"software": firmware.manifest.version, "slot": firmware.slot}}}
+    device = topic.shadow_update(thing, "device")
+    yield Publish(device, report)
+    yield Heartbeat(device, report, HEARTBEAT_S)
+
+
+def _dispatch(thing: str) -> Program[str]:
+    """Hand messages on until the link is lost. Outcome: the reason."""
+    jobs = f"$aws/things/{thing}/jobs/"
+    while True:
+        message = yield Receive()
+        if isinstance(message, LinkLost):
+            return message.reason
+        if isinstance(message, MessageArrived):
+            to_updater = message.topic.startswith(jobs)
+            yield Post(Mailbox.UPDATER if to_updater else Mailbox.APPLICATIONS, message)

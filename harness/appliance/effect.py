@@ -1,0 +1,291 @@
+"""Effects: everything an appliance program can ask of the world.
+
+A program is a generator. It yields an effect, a frozen value, and is resumed with the outcome,
+or has a `PeerError` (or `StorageFull`) thrown into it. Engines turn effects into something:
+virtual durations, sockets and files, containers, hardware. A power cut drops the generators;
+what was synced to storage stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+JSON: TypeAlias = Any
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False):
+    """Base of all effects.
+
+    A msgspec structure, since a frozen dataclass takes eight times as long to make and making
+    effects was an eighth of the time of a fleet in virtual days.
+    """
+
+
+Program: TypeAlias = Generator[Effect, Any, T]
+
+# --- time and chance -----------------------------------------------------------------------
+
+
+class Sleep(Effect, frozen=True, gc=False):
+    """Resume after `delay_s` seconds of device time. Outcome: None."""
+
+    delay_s: float
+
+
+class Now(Effect, frozen=True, gc=False):
+    """Outcome: the appliance's clock, float seconds since the Unix epoch."""
+
+
+class Draw(Effect, frozen=True, gc=False):
+    """Outcome: a float in [0, 1) from the appliance's own random stream."""
+
+
+# --- programs inside one appliance ---------------------------------------------------------
+
+
+class Spawn(Effect, frozen=True, gc=False):
+    """Start `program` beside this one; it has a mailbox called `name`. Outcome: None.
+
+    A program that is already running under that name is ended first.
+    """
+
+    name: str
+    program: Program[None]
+
+
+class Post(Effect, frozen=True, gc=False):
+    """Put `message` into the mailbox `to`; silently dropped when no such program runs."""
+
+    to: str
+    message: object
+
+
+class Receive(Effect, frozen=True, gc=False):
+    """Outcome: the oldest message of this program's mailbox, or None after `timeout_s`."""
+
+    timeout_s: float | None = None
+
+
+# --- storage -------------------------------------------------------------------------------
+
+
+class Read(Effect, frozen=True, gc=False):
+    """Outcome: `length` bytes of `partition` at `offset` (unsynced writes included)."""
+
+    partition: str
+    offset: int
+    length: int
+
+
+class Write(Effect, frozen=True, gc=False):
+    """Write `data`; it survives a power cut only after `Sync`. Raises `StorageFull`."""
+
+    partition: str
+    offset: int
+    data: bytes
+
+
+class Sync(Effect, frozen=True, gc=False):
+    """Make every write to `partition` durable."""
+
+    partition: str
+
+
+class Digest(Effect, frozen=True, gc=False):
+    """Outcome: SHA-256 (hex) of `length` bytes of `partition` at `offset`."""
+
+    partition: str
+    offset: int
+    length: int
+
+
+class ReadFuses(Effect, frozen=True, gc=False):
+    """Outcome: the number of anti-rollback fuses blown."""
+
+
+class BlowFuses(Effect, frozen=True, gc=False):
+    """Blow fuses up to `level`. There is no way back. Outcome: None."""
+
+    level: int
+
+
+# --- network -------------------------------------------------------------------------------
+
+
+class MakeKey(Effect, frozen=True, gc=False):
+    """Make a device key. Outcome: `(private_key_pem, certificate_request_pem)`."""
+
+    common_name: str
+
+
+class UseIdentity(Effect, frozen=True, gc=False):
+    """The TLS identity and the trusted authority of every later Connect, Get and Fetch."""
+
+    certificate_pem: str
+    private_key_pem: str
+    ca_pem: str
+
+    def __repr__(self) -> str:
+        return "UseIdentity(...)"  # the key must not reach a log
+
+
+class Connect(Effect, frozen=True, gc=False):
+    """Open MQTT over mutual TLS. Messages and the loss of the link are posted to `mailbox`.
+
+    `endpoint` is host:port. Outcome: None. Raises `LinkDown`, `PeerTimeout`, or `PeerRefused`
+    (certificate or policy).
+    """
+
+    endpoint: str
+    client_id: str
+    mailbox: str
+    timeout_s: float = 10.0
+
+
+class Disconnect(Effect, frozen=True, gc=False):
+    """Close the MQTT connection, if any. Outcome: None."""
+
+
+class Subscribe(Effect, frozen=True, gc=False):
+    """Subscribe at QoS 1 and wait for the acknowledgement. Raises `LinkDown`."""
+
+    topics: tuple[str, ...]
+
+
+class Publish(Effect, frozen=True, gc=False):
+    """Publish `payload` (a JSON object) at QoS 1 and wait for PUBACK. Raises `LinkDown`."""
+
+    topic: str
+    payload: Mapping[str, JSON]
+
+
+class Heartbeat(Effect, frozen=True, gc=False):
+    """Publish `payload` every `every_s` until the link is lost. Outcome: None, at once."""
+
+    topic: str
+    payload: Mapping[str, JSON]
+    every_s: float
+
+
+class Get(Effect, frozen=True, gc=False):
+    """HTTPS GET of a small document with the device certificate. Outcome: bytes.
+
+    Raises `LinkDown`, `PeerTimeout`, `PeerRefused` (status, or larger than `limit`).
+    """
+
+    url: str
+    limit: int = 1 << 20
+
+
+class Fetch(Effect, frozen=True, gc=False):
+    """HTTPS GET of bulk content straight into `partition` at `offset`, in steps of `chunk`.
+
+    Resumes at `start` bytes by a range request; every step is synced before the next. Outcome:
+    the number of bytes in place, `size` when complete, fewer when the link broke on the way.
+    Raises `LinkDown` or `PeerTimeout` when nothing could be transferred, `PeerRefused`,
+    `StorageFull`.
+    """
+
+    url: str
+    partition: str
+    offset: int
+    size: int
+    start: int = 0
+    chunk: int = 1 << 20
+
+
+# --- the box -------------------------------------------------------------------------------
+
+
+class ReadStick(Effect, frozen=True, gc=False):
+    """Outcome: the files on the USB stick `{name: bytes}`, or None when none is plugged in."""
+
+
+class WriteStick(Effect, frozen=True, gc=False):
+    """Write a file back to the USB stick. Outcome: None; ignored when it was pulled."""
+
+    name: str
+    data: bytes
+
+
+class Panel(Effect, frozen=True, gc=False):
+    """Set an LED: `led` status | network; `pattern` steady | slow (3 s) | fast (1 s) | off."""
+
+    led: str
+    colour: str
+    pattern: str
+
+
+class Restart(Effect, frozen=True, gc=False):
+    """Reboot: all programs end, unsynced writes are flushed as an orderly shutdown does."""
+
+    reason: str = "reboot"
+
+
+class Halt(Effect, frozen=True, gc=False):
+    """Stop for good until power is cycled."""
+
+    reason: str
+
+
+class Charge(Effect, frozen=True, gc=False):
+    """Pass the time that `work` takes on this hardware (`boot`, `verify`, ...). Outcome: None."""
+
+    work: str
+    amount: float = 1.0
+
+
+class Note(Effect, frozen=True, gc=False):
+    """Put an event into the history, from this appliance. Outcome: None."""
+
+    kind: str
+    values: Mapping[str, JSON]
+
+
+# --- applications --------------------------------------------------------------------------
+
+
+class StartNode(Effect, frozen=True, gc=False):
+    """Start the application `instance` from its installed assets.
+
+    `document` is the deployment document; `assets` maps asset SHA-256 to
+    `(partition, offset, size)`. Its end is posted to `mailbox` as `NodeEnded`.
+    Raises `PeerError` when it cannot be started.
+    """
+
+    instance: str
+    document: Mapping[str, JSON]
+    assets: Mapping[str, tuple[str, int, int]]
+    mailbox: str
+
+
+class StopNode(Effect, frozen=True, gc=False):
+    """Stop `instance`: SIGTERM, then SIGKILL. Outcome: None."""
+
+    instance: str
+
+
+# --- what arrives in mailboxes -------------------------------------------------------------
+
+
+class MessageArrived(msgspec.Struct, frozen=True, gc=False):
+    topic: str
+    payload: Mapping[str, JSON]
+
+
+class LinkLost(msgspec.Struct, frozen=True, gc=False):
+    reason: str
+
+
+class NodeEnded(msgspec.Struct, frozen=True, gc=False):
+    instance: str
+    code: int
+    reason: str
+
+
+class StickPlugged(msgspec.Struct, frozen=True, gc=False):
+    pass

@@ -1,0 +1,95 @@
+"""The running firmware: what is in RAM between one boot and the next.
+
+Every step of its life is a program in `Steps`; a firmware defect is a replacement of one of
+them. Programs share this object and talk through mailboxes named in `Mailbox`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from harness.appliance.effect import Note, Panel, Program, Spawn
+
+if TYPE_CHECKING:
+    from harness.appliance.boot_control import BootControl
+    from harness.appliance.image import Manifest
+    from harness.appliance.journal import Journal
+
+
+class Mailbox:
+    """Names of the programs of one appliance, and so of their mailboxes."""
+
+    MAIN = "main"
+    UPDATER = "updater"
+    APPLICATIONS = "applications"
+    WATCHDOG = "watchdog"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What is fixed in hardware: read-only for firmware."""
+
+    name: str
+    root_key: bytes
+    serial: str
+    data_bytes: int
+
+
+class Online(msgspec.Struct, frozen=True, gc=False):
+    """Posted to the updater and the applications whenever the link has come up."""
+
+
+Step: TypeAlias = Callable[["Firmware"], Program[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The programs a firmware release is made of; a defect replaces one."""
+
+    provision: Step
+    agent: Step
+    update: Step
+    health_check: Step
+    supervise: Step
+
+
+@dataclass(slots=True)
+class Firmware:
+    board: Board
+    slot: str
+    manifest: Manifest
+    control: BootControl
+    fuses: int
+    steps: Steps
+    journal: Journal
+    online: bool = False
+    running: set[str] = field(default_factory=set)
+
+    @property
+    def committed(self) -> bool:
+        return self.control.slot(self.slot).successful
+
+    @property
+    def data_bytes(self) -> int:
+        return self.board.data_bytes
+
+    @property
+    def thing(self) -> str:
+        return str(self.journal.values["device"]["thing"])
+
+
+def run(firmware: Firmware) -> Program[None]:
+    """The main program from the moment the kernel is up. Never returns."""
+    yield Panel("network", "green", "steady")
+    if "device" not in firmware.journal.values:
+        yield Note("appliance.state", {"state": "provisioning"})
+        yield from firmware.steps.provision(firmware)
+    yield Panel("status", "green", "steady")
+    yield Note("appliance.state", {"state": "connecting"})
+    yield Spawn(Mailbox.UPDATER, firmware.steps.update(firmware))
+    yield Spawn(Mailbox.APPLICATIONS, firmware.steps.supervise(firmware))
+    yield from firmware.steps.agent(firmware)

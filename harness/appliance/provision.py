@@ -1,0 +1,143 @@
+"""Provisioning from the archive on the USB stick, by a claim certificate valid for minutes.
+
+The device makes its own key, has it signed over the claim connection (AWS IoT fleet
+provisioning by claim), registers itself and keeps configuration and certificate in one atomic
+transaction. Status LED: blue, slow, until registered.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness.appliance import topic
+from harness.appliance.effect import (
+    Connect,
+    Disconnect,
+    LinkLost,
+    MakeKey,
+    MessageArrived,
+    Note,
+    Now,
+    Panel,
+    Program,
+    Publish,
+    ReadStick,
+    Receive,
+    Sleep,
+    StickPlugged,
+    Subscribe,
+    UseIdentity,
+    WriteStick,
+)
+from harness.appliance.firmware import Mailbox
+from harness.errors import Corrupt, LinkDown, PeerError, PeerRefused, PeerTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.appliance.firmware import Firmware
+
+ARCHIVE_FILES = ("config.json", "claim.cert.pem", "claim.key.pem", "ca.pem")
+ANSWER_TIMEOUT_S = 30.0
+RETRY_S = 10.0
+
+
+def provision(firmware: Firmware) -> Program[None]:
+    """Returns when the device has its own identity; retries for as long as it takes."""
+    while True:
+        files = yield from _stick()
+        began_s = yield Now()
+        yield Panel("status", "blue", "slow")
+        try:
+            device = yield from _register(files)
+        except PeerError as problem:
+            yield Panel("status", "red", "fast")
+            line = f"ERROR provisioning: {problem}"
+            yield Note("log.line", {"stream": "occ_log", "line": line})
+            yield WriteStick("panorama/occ.log", f"{line}\n".encode())
+            yield Disconnect()
+            if isinstance(problem, (PeerRefused, Corrupt)):
+                # A spent, expired or damaged archive stays so.
+                yield from _another_stick()
+            else:
+                yield Sleep(RETRY_S)
+            continue
+        yield from firmware.journal.put({"device": device})
+        yield WriteStick("panorama/occ.log", b"INFO provisioning: registered\n")
+        duration_s = round((yield Now()) - began_s, 6)
+        yield Note("provision.ended", {"device": device["thing"], "duration_s": duration_s})
+        return
+
+
+def _stick() -> Program[Mapping[str, bytes]]:
+    while True:
+        files: Mapping[str, bytes] | None = yield ReadStick()
+        if files and "config.json" in files:
+            return files
+        yield from _another_stick()
+
+
+def _another_stick() -> Program[None]:
+    """What a connection leaves in the mailbox when it ends is no reason to try again."""
+    while not isinstance((yield Receive()), StickPlugged):
+        pass
+
+
+def _register(files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
+    missing = [name for name in ARCHIVE_FILES if name not in files]
+    if missing:
+        raise Corrupt(f"provisioning archive: {', '.join(missing)} missing")
+    try:
+        config = json.loads(_text(files, "config.json"))
+        endpoint, device_id = config["Endpoint"], config["DeviceId"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"provisioning archive: config.json: {error}") from None
+    authority = _text(files, "ca.pem")
+    yield UseIdentity(_text(files, "claim.cert.pem"), _text(files, "claim.key.pem"), authority)
+    yield Connect(endpoint, f"claim-{device_id}", Mailbox.MAIN)
+    certificate = topic.CREATE_CERTIFICATE
+    register = topic.REGISTER_THING
+    answers = (topic.ACCEPTED, topic.REJECTED)
+    yield Subscribe(tuple(t + answer for t in (certificate, register) for answer in answers))
+    key, request = yield MakeKey(device_id)
+    signed = yield from _ask(certificate, {"certificateSigningRequest": request})
+    registered = yield from _ask(
+        register,
+        {
+            "certificateOwnershipToken": signed["certificateOwnershipToken"],
+            "parameters": {"DeviceId": device_id},
+        },
+    )
+    yield Disconnect()
+    return {
+        "thing": registered["thingName"],
+        "endpoint": endpoint,
+        "certificate": signed["certificatePem"],
+        "key": key,
+        "authority": authority,
+        "configuration": registered.get("deviceConfiguration", {}),
+    }
+
+
+def _text(files: Mapping[str, bytes], name: str) -> str:
+    try:
+        return files[name].decode()
+    except UnicodeDecodeError as error:
+        raise Corrupt(f"provisioning archive: {name}: {error}") from None
+
+
+def _ask(request: str, payload: Mapping[str, Any]) -> Program[Mapping[str, Any]]:
+    """Publish a request and wait for its answer."""
+    yield Publish(request, payload)
+    while True:
+        message = yield Receive(ANSWER_TIMEOUT_S)
+        if message is None:
+            raise PeerTimeout(f"no answer on {request} in {ANSWER_TIMEOUT_S:.0f} s")
+        if isinstance(message, LinkLost):
+            raise LinkDown(f"connection lost while waiting on {request}: {message.reason}")
+        if isinstance(message, MessageArrived):
+            if message.topic == request + topic.ACCEPTED:
+                return message.payload
+            if message.topic == request + topic.REJECTED:
+                raise PeerRefused(f"{request}: {message.payload.get('message', 'rejected')}")

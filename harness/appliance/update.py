@@ -1,0 +1,245 @@
+"""Jobs: over-the-air updates and reboots, and what a boot after one of them means.
+
+An update is written into the slot that is not running, tried, judged by a health check and
+only then committed. Everything the job needs to end truthfully is in the journal before the
+reboot; after it the device looks at what really runs and reports that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.appliance import boot_control, image, topic, transfer
+from harness.appliance.boot_control import other
+from harness.appliance.effect import (
+    BlowFuses,
+    Digest,
+    MessageArrived,
+    Note,
+    Now,
+    Program,
+    Receive,
+    Restart,
+    Sleep,
+    Spawn,
+)
+from harness.appliance.firmware import Mailbox, Online
+from harness.appliance.storage import SLOT_PARTITION
+from harness.errors import Corrupt, PeerError, PeerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.appliance.firmware import Firmware
+
+HEALTH_POLL_S = 5.0
+HEALTH_S = 180.0
+WATCHDOG_S = 600.0
+WATCHDOG_POLL_S = 60.0
+
+
+def update(firmware: Firmware) -> Program[None]:
+    """First settle what the last boot meant, then take jobs one at a time."""
+    yield from _settle(firmware)
+    while True:
+        message = yield Receive()
+        if isinstance(message, Online):
+            yield from _report_ended(firmware)
+            yield from transfer.publish(topic.job_next(firmware.thing), {})
+        elif isinstance(message, MessageArrived):
+            execution = message.payload.get("execution")
+            if execution:
+                yield from _take(firmware, execution)
+
+
+def health_check(firmware: Firmware) -> Program[str]:
+    """Outcome: "" when the release works here, else why not.
+
+    Works: the settings can be read, the control plane answers, every application runs.
+    """
+    began_s = yield Now()
+    while True:
+        wanted = firmware.journal.values.get("applications", {})
+        stopped = sorted(set(wanted) - firmware.running)
+        if firmware.online and not stopped:
+            return ""
+        if (yield Now()) - began_s >= HEALTH_S:
+            break
+        yield Sleep(HEALTH_POLL_S)
+    if stopped:
+        return f"applications not running: {', '.join(stopped)}"
+    return "no connection to the control plane"
+
+
+def _settle(firmware: Firmware) -> Program[None]:
+    job = firmware.journal.values.get("job")
+    if not firmware.committed:
+        yield from _try(firmware, job)
+        return
+    yield from _burn(firmware)
+    if job is None or job["phase"] == "ended":
+        return
+    # What runs decides, not how far the journal got: power may go between arming and that entry.
+    arrived = job["source"] != job["target"] == firmware.manifest.version
+    if arrived or job["operation"] == "REBOOT":
+        yield from _end(firmware, job, "committed", "")
+    elif job["phase"] == "rebooting":
+        reason = job.get("reason") or "the new image did not come up; rolled back"
+        yield from _end(firmware, job, "rolled-back", reason)
+    else:
+        yield from _end(firmware, job, "failed", "power was lost during the update")
+
+
+def _try(firmware: Firmware, job: dict[str, Any] | None) -> Program[None]:
+    """First boots of a fresh image: commit it, or close its slot and go back."""
+    yield Spawn(Mailbox.WATCHDOG, _watchdog(firmware))
+    if job is not None:
+        yield Note("ota.phase", {"job": job["id"], "phase": "health-check"})
+    problem = yield from firmware.steps.health_check(firmware)
+    if problem:
+        if job is not None:
+            failed = {**job, "phase": "rebooting", "reason": f"health check: {problem}"}
+            yield from firmware.journal.put({"job": failed})
+        firmware.control = yield from boot_control.save(firmware.control.unbootable(firmware.slot))
+        yield Note("boot.control", firmware.control.describe(firmware.fuses))
+        yield Restart("rollback")
+    # The commit comes before the fuses: a cut in between must leave a slot that may boot.
+    firmware.control = yield from boot_control.save(firmware.control.committed(firmware.slot))
+    yield from _burn(firmware)
+    yield Note("boot.control", firmware.control.describe(firmware.fuses))
+    if job is not None:
+        yield from _end(firmware, job, "committed", "")
+
+
+def _burn(firmware: Firmware) -> Program[None]:
+    """Blow the fuses of a committed release; a cut before it is made good at the next boot."""
+    if firmware.manifest.fuse_level > firmware.fuses:
+        yield BlowFuses(firmware.manifest.fuse_level)
+        firmware.fuses = firmware.manifest.fuse_level
+
+
+def _watchdog(firmware: Firmware) -> Program[None]:
+    """A release that hangs while it is on trial is rebooted; its tries run out."""
+    began_s = yield Now()
+    while not firmware.committed:
+        if (yield Now()) - began_s >= WATCHDOG_S:
+            yield Restart("watchdog")
+        yield Sleep(WATCHDOG_POLL_S)
+
+
+def _end(firmware: Firmware, job: dict[str, Any], outcome: str, reason: str) -> Program[None]:
+    """Keep the outcome, put it into the history, tell the cloud (again later if it must)."""
+    status = "SUCCEEDED" if outcome == "committed" else "FAILED"
+    ended = {**job, "phase": "ended", "status": status, "reason": reason, "told": False}
+    yield from firmware.journal.put({"job": ended})
+    if job["operation"] == "OTA":
+        now_s = yield Now()
+        yield Note(
+            "ota.ended",
+            {
+                "job": job["id"],
+                "outcome": outcome,
+                "version_from": job["source"],
+                "version_to": job["target"],
+                "duration_s": round(now_s - job["began_s"], 6),
+                "reason": reason,
+            },
+        )
+    yield from _report_ended(firmware)
+
+
+def _report_ended(firmware: Firmware) -> Program[None]:
+    job = firmware.journal.values.get("job")
+    if job is None or job["phase"] != "ended" or job["told"] or not firmware.online:
+        return
+    progress = "COMPLETED" if job["status"] == "SUCCEEDED" else "FAILED"
+    if (yield from _report(firmware, job["id"], job["status"], progress, job["reason"])):
+        yield from firmware.journal.put({"job": {**job, "told": True}})
+        yield from transfer.publish(topic.job_next(firmware.thing), {})
+
+
+def _take(firmware: Firmware, execution: Mapping[str, Any]) -> Program[None]:
+    known = firmware.journal.values.get("job")
+    if known is not None and known["id"] == execution["jobId"]:
+        return  # ours already; its end is reported by the journal
+    document = execution["jobDocument"]
+    job = {
+        "id": execution["jobId"],
+        "operation": document["operation"],
+        "phase": "transfer",
+        "source": firmware.manifest.version,
+        "target": document.get("imageVersion", firmware.manifest.version),
+        "began_s": (yield Now()),
+    }
+    if document["operation"] == "REBOOT":
+        yield from _reboot(firmware, {**job, "phase": "rebooting"}, "reboot")
+        return
+    try:
+        yield from firmware.journal.put({"job": job})
+        yield from _install(firmware, job, document)
+    except PeerError as problem:
+        outcome = "refused" if isinstance(problem, (PeerRefused, Corrupt)) else "failed"
+        yield from _end(firmware, job, outcome, str(problem))
+
+
+def _install(firmware: Firmware, job: dict[str, Any], document: Mapping[str, Any]) -> Program[None]:
+    """Download into the idle slot, verify, arm it, reboot. Raises `PeerError` when it cannot."""
+    target, slot = job["target"], other(firmware.slot)
+    _refuse_version(firmware.manifest.version, target, document)
+    yield from _phase(firmware, job, "downloading", "DOWNLOADING")
+    signed = yield from transfer.get(document["manifestUrl"])
+    manifest = image.verify(signed, firmware.board.root_key)
+    if manifest.version != target:
+        raise Corrupt(f"image manifest says {manifest.version}, the job says {target}")
+    image.refuse_unfit(manifest, firmware.board.name, firmware.fuses)
+    firmware.control = yield from boot_control.save(firmware.control.unbootable(slot))
+    partition = SLOT_PARTITION[slot]
+    size = manifest.size_bytes
+    yield from transfer.download(document["imageUrl"], partition, image.PAYLOAD_AT, size)
+    yield from _phase(firmware, job, "verifying", "VERIFYING")
+    digest = yield Digest(partition, image.PAYLOAD_AT, size)
+    if digest != manifest.sha256:
+        raise Corrupt(
+            f"image {target}: hash {digest[:12]}… is not the manifest's {manifest.sha256[:12]}…"
+        )
+    yield from _phase(firmware, job, "writing", "IN_PROGRESS")
+    yield from image.write_header(slot, signed)
+    firmware.control = yield from boot_control.save(firmware.control.armed(slot))
+    yield Note("boot.control", firmware.control.describe(firmware.fuses))
+    yield from _reboot(firmware, {**job, "phase": "rebooting"}, "update")
+
+
+def _reboot(firmware: Firmware, job: dict[str, Any], reason: str) -> Program[None]:
+    yield from firmware.journal.put({"job": job})
+    if job["operation"] == "OTA":
+        yield Note("ota.phase", {"job": job["id"], "phase": "rebooting"})
+    yield from _report(firmware, job["id"], "IN_PROGRESS", "REBOOTING", "")
+    yield Restart(reason)
+
+
+def _refuse_version(current: str, target: str, document: Mapping[str, Any]) -> None:
+    if current == target:
+        raise PeerRefused(f"version {target} is installed already")
+    major, now = image.version_key(target)[0], image.version_key(current)[0]
+    if major > now and not document.get("allowMajorVersionUpdate"):
+        raise PeerRefused(
+            f"{current} to {target} crosses a major version",
+            hint="set AllowMajorVersionUpdate",
+        )
+    if now >= 8 > major:
+        raise PeerRefused(f"{current} to {target}: there is no way back below 8")
+
+
+def _phase(firmware: Firmware, job: dict[str, Any], phase: str, progress: str) -> Program[None]:
+    yield Note("ota.phase", {"job": job["id"], "phase": phase, "version": job["target"]})
+    yield from _report(firmware, job["id"], "IN_PROGRESS", progress, "")
+
+
+def _report(firmware: Firmware, job: str, status: str, progress: str, reason: str) -> Program[bool]:
+    details = {"progress": progress, "reason": reason}
+    told = yield from transfer.publish(
+        topic.job_update(firmware.thing, job), {"status": status, "statusDetails": details}
+    )
+    if told:
+        yield Note("job.reported", {"job": job, "status": progress})
+    return bool(told)

@@ -1,0 +1,58 @@
+"""`harness camera list` and `harness camera set`: talk to cameras that run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness.camera import control, desk
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from harness.camera.fleet import Row
+
+JSON_SCHEMA = 1
+
+
+def show(path: Path | None, *, as_json: bool) -> int:
+    """Print all cameras, a line each."""
+    reply = _ask(path, {"do": "list"})
+    if as_json:
+        print(json.dumps({"schema": JSON_SCHEMA, "cameras": reply["cameras"]}, indent=2))
+        return 0
+    rows = [desk.row_of(value) for value in reply["cameras"]]
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{row.name:{width}}  {_told(row)}  {row.url}")
+    return 0
+
+
+def change(path: Path | None, name: str, verb: str, values: Iterable[str], *, as_json: bool) -> int:
+    """Do `verb` to a camera and print how it is then."""
+    request = {"do": "set", "camera": name, "verb": verb, "with": dict(map(_pair, values))}
+    value = _ask(path, request)["camera"]
+    if as_json:
+        print(json.dumps({"schema": JSON_SCHEMA, "camera": value}, indent=2))
+    else:
+        row = desk.row_of(value)
+        print(f"{row.name}  {_told(row)}")
+    return 0
+
+
+def _told(row: Row) -> str:
+    return f"{row.state:7}  {row.readers:4} readers  {row.frames_sent:9} frames"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InputError(f"`{text}` is not a parameter", hint="KEY=VALUE")
+    return key, value
+
+
+def _ask(path: Path | None, request: dict[str, Any]) -> dict[str, Any]:
+    return asyncio.run(control.ask(control.find(path), request))

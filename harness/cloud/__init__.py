@@ -1,0 +1,1 @@
+"""The control plane: API, devices, jobs, packages, applications; served over HTTP and MQTT."""

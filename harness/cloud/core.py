@@ -1,0 +1,118 @@
+"""What every part of the control plane shares: clock, chance, store, ways out, settings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from harness.cloud.api.error import validation
+from harness.cloud.secret import SecretStore
+from harness.cloud.state import Store
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping, Sequence
+
+    from harness.cloud.authority import Authority
+    from harness.cloud.content import ObjectStore
+
+T = TypeVar("T")
+JSON: TypeAlias = Any
+Publish: TypeAlias = "Callable[[str, str, Mapping[str, JSON]], None]"  # client id, topic, payload
+Record: TypeAlias = "Callable[[str, Mapping[str, JSON]], None]"  # kind, values
+Parameters: TypeAlias = "Mapping[str, JSON]"
+Answer: TypeAlias = "dict[str, JSON]"
+
+PAGE_MAX = 25  # MaxSize25
+_ID_BITS = 130  # 26 characters of base 32, as the service's ids have
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+FIRMWARE_BUCKET = "panorama-firmware"
+PACKAGE_BUCKET = "panorama-packages"
+DEPLOYMENT_BUCKET = "panorama-deployments"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the control plane is reached: the API, MQTT, and objects for devices."""
+
+    api_url: str
+    mqtt_host: str
+    mqtt_port: int
+    https_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """The vendor's service quotas (developer guide, 2024 edition)."""
+
+    devices: int = 50
+    packages: int = 50
+    versions_per_package: int = 20
+    applications_per_device: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times in seconds of the plane's clock. `quotas` None: no limits, for fleet work."""
+
+    claim_valid_s: float = 300.0  # vendor's developer guide, 2024 edition
+    offline_after_s: float = 90.0  # ours: three missed status updates
+    lease_s: float = 30 * 86400.0  # ours: the vendor publishes no length
+    quotas: Quotas | None = field(default_factory=Quotas)
+
+
+@dataclass(slots=True)
+class Core:
+    """Shared by the parts of one control plane."""
+
+    clock: Callable[[], float]
+    draw: random.Random
+    authority: Authority
+    objects: ObjectStore
+    publish: Publish
+    disconnect: Callable[[str], None]
+    record: Record
+    endpoints: Endpoints
+    account: str
+    region: str
+    settings: Settings
+    store: Store = field(default_factory=Store)
+    secrets: SecretStore = field(default_factory=SecretStore)
+
+    def new_id(self, prefix: str) -> str:
+        """`<prefix>-` and 26 characters, drawn: same seed, same ids."""
+        bits = self.draw.getrandbits(_ID_BITS)
+        return f"{prefix}-" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(0, 130, 5))
+
+    def arn(self, resource: str) -> str:
+        return f"arn:aws:panorama:{self.region}:{self.account}:{resource}"
+
+    def object_url(self, bucket: str, key: str) -> str:
+        return f"{self.endpoints.https_url}/{bucket}/{quote(key)}"
+
+
+def page(
+    items: Sequence[T], parameters: Parameters, describe: Callable[[T], Answer]
+) -> tuple[list[Answer], str | None]:
+    """One page of a listing and the token of the next, which is opaque to the caller."""
+    start = _offset(parameters.get("NextToken"))
+    end = start + (parameters.get("MaxResults") or PAGE_MAX)
+    token = base64.urlsafe_b64encode(b"from:%d" % end).decode() if end < len(items) else None
+    return [describe(item) for item in items[start:end]], token
+
+
+def _offset(token: str | None) -> int:
+    if token is None:
+        return 0
+    try:
+        text = base64.urlsafe_b64decode(token.encode())
+        prefix, _, number = text.partition(b":")
+        if prefix == b"from" and number.isdigit():
+            return int(number)
+    except (ValueError, binascii.Error):
+        pass
+    raise validation("NextToken is not one this service gave out", [("NextToken", "is unknown")])

@@ -1,0 +1,142 @@
+"""What a deployment is made of: graph resolved against packages, deployment document composed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.appliance import graph
+from harness.cloud.api.error import validation
+from harness.cloud.core import PACKAGE_BUCKET, Core, Parameters
+from harness.cloud.state import NodeRecord
+
+if TYPE_CHECKING:
+    from harness.cloud.packages import Packages
+    from harness.cloud.state import Package, PackageVersion
+
+SYSTEM_PATCH = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A request that can be deployed."""
+
+    manifest: Mapping[str, Any]
+    overrides: Mapping[str, Any] | None
+    graph: graph.Graph
+    packages: Mapping[str, tuple[Package, PackageVersion]]  # by <account>::<package>
+    versions: Mapping[str, str]  # of every package of the graph, the system's too
+
+    @property
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        return tuple(self._record(node.name, node.package) for node in self.graph.nodes)
+
+    def _record(self, name: str, package: str) -> NodeRecord:
+        if package in self.packages:
+            found = self.packages[package][1]
+            return NodeRecord(name, package.rpartition("::")[2], found.version, found.patch)
+        version = self.versions.get(package, "")
+        return NodeRecord(name, package.rpartition("::")[2], version, SYSTEM_PATCH * bool(package))
+
+
+def resolve(packages: Packages, parameters: Parameters) -> Resolved:
+    """Raises a ValidationException that names every node, edge and package that is wrong."""
+    manifest = _document(parameters["ManifestPayload"], "ManifestPayload")
+    overrides = None
+    if parameters.get("ManifestOverridesPayload") is not None:
+        overrides = _document(
+            parameters["ManifestOverridesPayload"], "ManifestOverridesPayload", optional=True
+        )
+    try:
+        parsed = graph.parse(manifest, overrides)
+        found = {
+            use.name: _version(packages, use.name, use.version)
+            for use in parsed.packages
+            if use.name not in graph.SYSTEM_PACKAGES
+        }
+        resolved = graph.resolve(
+            parsed, {name: version.manifest for name, (_, version) in found.items()}
+        )
+    except graph.GraphInvalid as error:
+        fields = [("ManifestPayload", problem) for problem in error.problems]
+        raise validation(f"The application graph is not valid: {error}", fields) from None
+    versions = {use.name: use.version for use in parsed.packages}
+    return Resolved(manifest, overrides, resolved, found, versions)
+
+
+def _version(packages: Packages, name: str, version: str) -> tuple[Package, PackageVersion]:
+    package = packages.by_name(name)
+    if package is None:
+        raise graph.GraphInvalid([f"package {name!r} does not exist"], hint="register it first")
+    found = package.find(version)
+    if found is None or found.status != "REGISTER_COMPLETED":
+        known = ", ".join(sorted(package.latest)) or "none"
+        raise graph.GraphInvalid(
+            [f"package {name!r} has no version {version!r}; registered: {known}"],
+            hint="register the version first",
+        )
+    return package, found
+
+
+def _document(payload: Mapping[str, Any], name: str, *, optional: bool = False) -> Any:
+    text = payload["PayloadData"]
+    if optional and not text.strip():
+        return None
+    where = f"{name}.PayloadData"
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise validation(f"{where} is not JSON: {error}", [(where, "must be JSON")]) from None
+    if not isinstance(document, Mapping):
+        raise validation(f"{where} is not a JSON object.", [(where, "must be a JSON object")])
+    return document
+
+
+def compose(core: Core, resolved: Resolved, instance: str, parameters: Parameters) -> bytes:
+    """The deployment document as JSON. It holds camera credentials: for its device only."""
+    document = {
+        "instance": instance,
+        "name": parameters.get("Name", instance),
+        "manifest": resolved.manifest,
+        "overrides": resolved.overrides,
+        "packages": [
+            _package(core, name, version) for name, (_, version) in resolved.packages.items()
+        ],
+        "cameras": {
+            camera.node: _camera(core, resolved.packages[camera.package][1])
+            for camera in resolved.graph.cameras
+        },
+        "role": parameters.get("RuntimeRoleArn"),
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _package(core: Core, name: str, version: PackageVersion) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": version.version,
+        "patch": version.patch,
+        "manifest": version.manifest,
+        "assets": [
+            {
+                "name": asset["name"],
+                "type": asset["type"],
+                "sha256": asset["sha256"],
+                "size": asset["size"],
+                "url": core.object_url(PACKAGE_BUCKET, asset["key"]),
+                "descriptor": asset["descriptor"],
+            }
+            for asset in version.assets
+        ],
+    }
+
+
+def _camera(core: Core, version: PackageVersion) -> dict[str, str]:
+    values = (core.secrets.get(version.secret) if version.secret else None) or {}
+    return {
+        "url": values.get("StreamUrl", ""),
+        "username": values.get("Username", ""),
+        "password": values.get("Password", ""),
+    }

@@ -1,0 +1,252 @@
+"""The control plane without I/O: calls and messages in, answers, messages and events out.
+
+The process rung serves it over HTTP and MQTT (`harness.cloud.server`); the model rung calls it
+directly. What it says of a device follows what the device reports, never how often it is asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.appliance.topic import ACCEPTED, shadow_get, shadow_update
+from harness.cloud.api import load
+from harness.cloud.api.error import ApiError, validation
+from harness.cloud.api.validation import check
+from harness.cloud.applications import SHADOW, Applications
+from harness.cloud.cameras import Cameras
+from harness.cloud.content import BytesContent
+from harness.cloud.core import DEPLOYMENT_BUCKET, Answer, Core, Endpoints, Settings
+from harness.cloud.devices import CLAIM_PREFIX, Devices
+from harness.cloud.jobs import Jobs
+from harness.cloud.packages import Packages
+from harness.cloud.provisioning import Provisioning
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping
+
+    from harness.cloud.authority import Authority
+    from harness.cloud.content import Content, ObjectStore
+    from harness.cloud.core import Publish, Record
+    from harness.cloud.state import Device, Image, Shadow
+
+__all__ = ["ControlPlane"]
+
+_THINGS = "$aws/things/"
+
+
+def _ignore(_: str) -> None:
+    pass
+
+
+class ControlPlane:
+    """One account in one region.
+
+    `clock` gives seconds since the Unix epoch, `draw` all randomness. `publish` is called with
+    (client id, topic, payload), `record` with (event kind, values), `disconnect` with a client
+    id whose connection must end; none of them may raise or call back into the plane at once.
+    Payloads given out are the plane's own: read, do not change.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        draw: random.Random,
+        authority: Authority,
+        objects: ObjectStore,
+        publish: Publish,
+        record: Record,
+        endpoints: Endpoints,
+        disconnect: Callable[[str], None] = _ignore,
+        account: str = "123456789012",
+        region: str = "us-east-1",
+        settings: Settings | None = None,
+    ) -> None:
+        self._core = core = Core(
+            clock, draw, authority, objects, publish, disconnect, record, endpoints,
+            account, region, settings or Settings(),
+        )  # fmt: skip
+        self._service = load()
+        self._devices = Devices(core)
+        self._provisioning = Provisioning(core, self._devices)
+        self._jobs = Jobs(core, self._devices)
+        self._packages = Packages(core)
+        self._cameras = Cameras(core, self._packages)
+        self._applications = Applications(core, self._devices, self._packages)
+        self._handlers = self._table()
+
+    def _table(self) -> Mapping[str, Callable[[Mapping[str, Any]], Answer]]:
+        return {
+            "ProvisionDevice": self._provisioning.provision,
+            "DescribeDevice": self._devices.describe,
+            "ListDevices": self._devices.list,
+            "DeleteDevice": self._devices.delete,
+            "CreateJobForDevices": self._jobs.create,
+            "DescribeDeviceJob": self._jobs.describe,
+            "CreatePackage": self._packages.create,
+            "RegisterPackageVersion": self._packages.register,
+            "DescribePackage": self._packages.describe,
+            "DescribePackageVersion": self._packages.describe_version,
+            "CreateNodeFromTemplateJob": self._cameras.create,
+            "DescribeNodeFromTemplateJob": self._cameras.describe,
+            "CreateApplicationInstance": self._applications.create,
+            "DescribeApplicationInstance": self._applications.describe,
+            "ListApplicationInstances": self._applications.list,
+            "ListApplicationInstanceNodeInstances": self._applications.list_nodes,
+            "RemoveApplicationInstance": self._applications.remove,
+        }
+
+    # --- the API ------------------------------------------------------------------------
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> Answer:
+        """Validate and carry out an operation. Members without a value are left out.
+
+        Raises `ApiError` with a code that the operation declares (ValidationException always).
+        """
+        declared = self._service.operations.get(operation)
+        if declared is None:
+            message = f"Operation {operation} is not known."
+            raise validation(message, reason="UNKNOWN_OPERATION")
+        check(self._service, declared, parameters)
+        try:
+            answer = self._handlers[operation](parameters)
+        except ApiError as error:
+            if error.code in declared.errors or error.status != 404:
+                raise
+            raise validation(error.message) from None
+        return {name: value for name, value in answer.items() if value is not None}
+
+    # --- devices ------------------------------------------------------------------------
+
+    def refusal(self, client_id: str, certificate_id: str) -> str:
+        """Why a client may not connect over MQTT or HTTPS; empty when it may.
+
+        `certificate_id` is the authority's name of the certificate it presents.
+        """
+        return self._provisioning.refusal(client_id, certificate_id)
+
+    def connected(self, client_id: str) -> None:
+        """An admitted client has connected over MQTT."""
+        device = self._core.store.devices.get(client_id)
+        if device is not None:
+            self._devices.connected(device)
+
+    def disconnected(self, client_id: str) -> None:
+        """The MQTT connection of a client has ended, in whatever way."""
+        device = self._core.store.devices.get(client_id)
+        if device is not None:
+            self._devices.disconnected(device)
+
+    def receive(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
+        """A message from an admitted client. Topics that are not its own are ignored."""
+        device = self._core.store.devices.get(client_id)
+        if device is not None:
+            self._devices.seen(device)
+            prefix = f"{_THINGS}{client_id}/"
+            if topic.startswith(prefix):
+                self._dispatch(device, topic[len(prefix) :], payload)
+        elif client_id.startswith(CLAIM_PREFIX):
+            claimed = self._core.store.devices.get(client_id.removeprefix(CLAIM_PREFIX))
+            if claimed is not None:
+                self._provisioning.receive(claimed, topic, payload)
+
+    def heartbeat(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
+        """As `receive`, once for all repetitions: heartbeats come until the link is lost.
+
+        Spares a simulation in virtual time the messages that would change nothing.
+        """
+        self.receive(client_id, topic, payload)
+        device = self._core.store.devices.get(client_id)
+        if device is not None and device.connected:
+            device.steady = True
+
+    def expire(self) -> float | None:
+        """Apply what the passing of time changes; when to call again, by the plane's clock."""
+        return self._devices.expire()
+
+    def may_read(self, thing: str, bucket: str, key: str) -> bool:
+        """Whether a device may fetch an object: a deployment document is for its own only."""
+        if thing not in self._core.store.devices:
+            return False
+        return bucket != DEPLOYMENT_BUCKET or key.startswith(f"{thing}/")
+
+    def _dispatch(self, device: Device, rest: str, payload: Mapping[str, Any]) -> None:
+        match rest.split("/"):
+            case ["jobs", "$next", "get"]:
+                self._jobs.answer_next(device)
+            case ["jobs", job, "update"]:
+                self._jobs.update(device, job, payload)
+            case ["shadow", "name", name, "update"]:
+                self._shadow_update(device, name, payload)
+            case ["shadow", "name", name, "get"]:
+                self._shadow_get(device, name)
+
+    def _shadow_update(self, device: Device, name: str, payload: Mapping[str, Any]) -> None:
+        if name not in ("device", SHADOW):
+            return
+        state = payload.get("state")
+        reported = state.get("reported") if isinstance(state, dict) else None
+        if not isinstance(reported, dict):
+            return
+        shadow = device.shadow(name)
+        shadow.version += 1
+        if name == SHADOW:
+            self._applications.reported(device, reported)
+        software = shadow.reported.get("software")
+        shadow.reported = _merged(shadow.reported, reported)
+        if shadow.reported.get("software") != software:
+            self._devices.refresh(device)
+        topic = shadow_update(device.id, name) + ACCEPTED
+        self._core.publish(device.id, topic, {"state": state, "version": shadow.version})
+
+    def _shadow_get(self, device: Device, name: str) -> None:
+        shadow = device.shadow(name)
+        topic = shadow_get(device.id, name) + ACCEPTED
+        self._core.publish(device.id, topic, _whole(shadow))
+        if name == SHADOW:
+            self._applications.delivered(device)
+
+    # --- firmware and objects -----------------------------------------------------------
+
+    def publish_image(
+        self, version: str, manifest: bytes, payload: Content, *, required: bool = False
+    ) -> None:
+        """Put a firmware image into the catalogue; `required` marks a mandatory update."""
+        self._jobs.publish_image(
+            version, manifest, payload, BytesContent(manifest), required=required
+        )
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        return self._core.store.images
+
+    @property
+    def objects(self) -> ObjectStore:
+        return self._core.objects
+
+    @property
+    def account(self) -> str:
+        return self._core.account
+
+
+def _merged(target: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Shadow semantics: objects merge, null deletes, anything else replaces.
+
+    A new object every time, because the old one may be in a message under way.
+    """
+    merged = dict(target)
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            nested = merged.get(key)
+            merged[key] = _merged(nested if isinstance(nested, dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _whole(shadow: Shadow) -> dict[str, Any]:
+    state = {"desired": shadow.desired, "reported": shadow.reported}
+    return {"state": state, "version": shadow.version}

@@ -1,0 +1,161 @@
+"""Provisioning by claim: the archive for the stick, temporary credentials, registration.
+
+The flow is AWS IoT's fleet provisioning by claim: over a connection with the claim certificate
+the device has its own request signed, then registers with the ownership token it was given.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
+from harness.cloud.api.error import conflict, over_quota
+from harness.cloud.devices import CLAIM_PREFIX
+from harness.cloud.state import Claim, Device
+from harness.errors import Corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.cloud.core import Answer, Core, Parameters
+    from harness.cloud.devices import Devices
+
+TEMPLATE = "panorama"
+_ZIP_EPOCH = (2021, 10, 20, 0, 0, 0)  # fixed, so that the same archive has the same bytes
+
+
+class Provisioning:
+    def __init__(self, core: Core, devices: Devices) -> None:
+        self._core = core
+        self._devices = devices
+
+    def provision(self, parameters: Parameters) -> Answer:
+        core, name = self._core, parameters["Name"]
+        taken = core.store.device_names.get(name)
+        if taken is not None:
+            raise conflict("DEVICE", taken, f"A device named {name} exists already.")
+        quotas = core.settings.quotas
+        if quotas is not None and len(core.store.devices) >= quotas.devices:
+            message = f"You've reached the maximum of {quotas.devices} registered devices."
+            raise over_quota("DEVICE", name, "registered-devices", message)
+        identifier = core.new_id("device")
+        valid_s, now_s = core.settings.claim_valid_s, core.clock()
+        identity = core.authority.issue_claim(identifier, valid_s)
+        claim = Claim(core.authority.certificate_id(identity.certificate_pem), now_s + valid_s)
+        device = Device(
+            identifier, name, core.arn(f"device/{identifier}"), now_s, claim,
+            description=parameters.get("Description"),
+            networking=parameters.get("NetworkingConfiguration"),
+            tags=dict(parameters.get("Tags") or {}),
+        )  # fmt: skip
+        self._devices.add(device)
+        files = {
+            "config.json": json.dumps(self._configuration(device), indent=2).encode(),
+            "claim.cert.pem": identity.certificate_pem.encode(),
+            "claim.key.pem": identity.private_key_pem.encode(),
+            "ca.pem": identity.ca_pem.encode(),
+        }
+        return {
+            "DeviceId": identifier,
+            "Arn": device.arn,
+            "Status": device.provisioning,
+            "IotThingName": identifier,
+            "Certificates": _archive(files),
+        }
+
+    def refusal(self, client_id: str, certificate_id: str) -> str:
+        """Why this client may not connect with this certificate; empty when it may."""
+        device = self._core.store.devices.get(client_id.removeprefix(CLAIM_PREFIX))
+        if device is None:
+            return "no such thing: never provisioned, or deleted"
+        if not client_id.startswith(CLAIM_PREFIX):
+            known = device.certificate_id == certificate_id
+            return "" if known else "certificate is not active"
+        if device.claim.certificate_id != certificate_id:
+            return "claim certificate is not of this device"
+        return self._claim_problem(device)
+
+    def _claim_problem(self, device: Device) -> str:
+        if device.claim.spent:
+            return "claim certificate was used already"
+        if self._core.clock() >= device.claim.expires_s:
+            return "claim certificate has expired"
+        return ""
+
+    def receive(self, device: Device, topic: str, payload: Mapping[str, Any]) -> None:
+        """A message over the claim connection: sign a request, then register the thing."""
+        problem = self._claim_problem(device)
+        if problem:
+            self._reject(device, topic, "Forbidden", problem)
+        elif topic == CREATE_CERTIFICATE:
+            self._create_certificate(device, payload)
+        elif topic == REGISTER_THING:
+            self._register(device, payload)
+
+    def _create_certificate(self, device: Device, payload: Mapping[str, Any]) -> None:
+        core = self._core
+        try:
+            request = str(payload.get("certificateSigningRequest", ""))
+            certificate = core.authority.sign(request, device.id)
+        except Corrupt as problem:
+            self._reject(device, CREATE_CERTIFICATE, "InvalidRequest", str(problem))
+            return
+        certificate_id = core.authority.certificate_id(certificate)
+        token = core.new_id("token")
+        device.pending = {token: certificate_id}
+        device.provisioning = "PENDING"
+        self._devices.refresh(device)
+        answer = {
+            "certificateId": certificate_id,
+            "certificatePem": certificate,
+            "certificateOwnershipToken": token,
+        }
+        core.publish(CLAIM_PREFIX + device.id, CREATE_CERTIFICATE + ACCEPTED, answer)
+
+    def _register(self, device: Device, payload: Mapping[str, Any]) -> None:
+        certificate_id = device.pending.get(str(payload.get("certificateOwnershipToken")))
+        named = (payload.get("parameters") or {}).get("DeviceId")
+        if certificate_id is None:
+            self._reject(device, REGISTER_THING, "Forbidden", "ownership token is not known")
+            return
+        if named != device.id:
+            self._reject(device, REGISTER_THING, "Forbidden", f"claim is not for {named}")
+            return
+        device.certificate_id = certificate_id
+        device.pending = {}
+        device.claim.spent = True
+        device.provisioning = "SUCCEEDED"
+        self._devices.refresh(device)
+        answer = {
+            "thingName": device.id,
+            "deviceConfiguration": {"DeviceName": device.name, **(device.networking or {})},
+        }
+        self._core.publish(CLAIM_PREFIX + device.id, REGISTER_THING + ACCEPTED, answer)
+
+    def _reject(self, device: Device, topic: str, code: str, message: str) -> None:
+        answer = {"code": code, "message": message}
+        self._core.publish(CLAIM_PREFIX + device.id, topic + REJECTED, answer)
+
+    def _configuration(self, device: Device) -> dict[str, Any]:
+        endpoints = self._core.endpoints
+        return {
+            "DeviceId": device.id,
+            "DeviceName": device.name,
+            "ThingName": device.id,
+            "Endpoint": f"{endpoints.mqtt_host}:{endpoints.mqtt_port}",
+            "HttpsEndpoint": endpoints.https_url,
+            "Region": self._core.region,
+            "ProvisioningTemplate": TEMPLATE,
+            "NetworkingConfiguration": device.networking,
+        }
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), data)
+    return buffer.getvalue()

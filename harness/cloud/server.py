@@ -1,0 +1,189 @@
+"""The control plane served for real: HTTP for administrators, HTTPS and MQTT for devices."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from aiohttp import web
+
+from harness.cloud.broker import EmbeddedBroker
+from harness.cloud.content import MemoryObjects
+from harness.cloud.core import Endpoints, Settings
+from harness.cloud.http_api import ApiFront, DeviceFront
+from harness.cloud.plane import ControlPlane
+from harness.cloud.tls import CLOSE_TIMEOUT_S, server_context
+from harness.cloud.x509 import X509Authority
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    import random
+    import ssl
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from harness.cloud.core import Record
+    from harness.cloud.http_api import Log
+
+EXPIRE_EVERY_S = 0.1  # how late a time-driven change may be noticed
+BACKLOG = 512
+
+
+def _no_log(_: Mapping[str, Any]) -> None:
+    pass
+
+
+class CloudServer:
+    """A control plane with its listeners; an async context manager.
+
+    Ports of 0 are chosen by the system and readable once entered, like `plane` and `api_url`.
+    `clock` is what the plane calls time (seconds since the epoch; may run faster than the wall
+    clock); certificates always go by wall time. `log` gets one mapping a request, free of
+    secrets. Raises `InputError` when a port is taken.
+    """
+
+    plane: ControlPlane
+    api_url: str
+    https_url: str
+    api_port: int
+    https_port: int
+    mqtt_port: int
+
+    def __init__(
+        self,
+        *,
+        state_dir: Path,
+        draw: random.Random,
+        record: Record,
+        clock: Callable[[], float] = time.time,
+        settings: Settings | None = None,
+        host: str = "127.0.0.1",
+        api_port: int = 0,
+        https_port: int = 0,
+        mqtt_port: int = 0,
+        account: str = "123456789012",
+        region: str = "us-east-1",
+        log: Log = _no_log,
+    ) -> None:
+        self._state_dir = state_dir
+        self._draw = draw
+        self._record = record
+        self._clock = clock
+        self._settings = settings
+        self._host = host
+        self._ports = {"api": api_port, "https": https_port, "mqtt": mqtt_port}
+        self._account = account
+        self._region = region
+        self._log = log
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    def disconnect(self, client_id: str) -> None:
+        """Cut the MQTT connection of a client, as a fault would."""
+        self._broker.disconnect(client_id)
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Ids of the MQTT clients connected now."""
+        return self._broker.clients
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        sockets = {name: self._listen(stack, name, port) for name, port in self._ports.items()}
+        self.api_port, self.https_port, self.mqtt_port = (
+            int(sockets[name].getsockname()[1]) for name in ("api", "https", "mqtt")
+        )
+        self.api_url = f"http://{self._host}:{self.api_port}"
+        self.https_url = f"https://{self._host}:{self.https_port}"
+        uploads, certificates = self._state_dir / "objects", self._state_dir / "tls"
+        for directory in (uploads, certificates):
+            directory.mkdir(parents=True, exist_ok=True)
+        authority = X509Authority()
+        self.ca_pem = authority.ca_pem
+        context = server_context(authority.issue_server(self._host), certificates)
+        self.plane = self._plane(authority)
+        self._broker = EmbeddedBroker(self.plane, sockets["mqtt"], context)
+        stack.push_async_callback(self._broker.stop)
+        await self._broker.start()
+        api = ApiFront(self.plane, uploads, self._log).application
+        await self._serve(stack, api, sockets["api"], None)
+        device = DeviceFront(self.plane, self._log).application
+        await self._serve(stack, device, sockets["https"], context)
+        ticker = asyncio.create_task(self._expire(), name="cloud expiry")
+        stack.push_async_callback(_end, ticker)
+
+    def _plane(self, authority: X509Authority) -> ControlPlane:
+        return ControlPlane(
+            clock=self._clock,
+            draw=self._draw,
+            authority=authority,
+            objects=MemoryObjects(),
+            publish=lambda client, topic, payload: self._broker.publish(client, topic, payload),
+            record=self._record,
+            endpoints=Endpoints(self.api_url, self._host, self.mqtt_port, self.https_url),
+            disconnect=self.disconnect,
+            account=self._account,
+            region=self._region,
+            settings=self._settings,
+        )
+
+    def _listen(self, stack: AsyncExitStack, name: str, port: int) -> socket.socket:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        stack.callback(listener.close)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise InputError(
+                f"control plane: cannot listen on {self._host}:{port} ({name}): {error.strerror}",
+                hint="choose a free port, or 0 to have one chosen",
+            ) from None
+        listener.setblocking(False)
+        return listener
+
+    async def _serve(
+        self,
+        stack: AsyncExitStack,
+        application: web.Application,
+        listener: socket.socket,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=CLOSE_TIMEOUT_S / 2,
+        )
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
+
+    async def _expire(self) -> None:
+        while True:
+            self.plane.expire()
+            await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Stop a task; had it failed, its exception is raised here."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

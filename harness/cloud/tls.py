@@ -1,0 +1,53 @@
+"""TLS towards devices: 1.2 or newer, forward secrecy, a client certificate always."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.cloud.authority import Identity
+
+HANDSHAKE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 all have forward secrecy
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who a verified client certificate names; its id is the SHA-256 of its DER form."""
+
+    name: str
+    certificate_id: str
+
+
+def server_context(identity: Identity, directory: Path) -> ssl.SSLContext:
+    """A context that requires client certificates of the authority in `identity`."""
+    certificate, key = directory / "server.cert.pem", directory / "server.key.pem"
+    key.touch(mode=0o600)
+    certificate.write_text(identity.certificate_pem, encoding="ascii")
+    key.write_text(identity.private_key_pem, encoding="ascii")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(cadata=identity.ca_pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def peer_of(connection: ssl.SSLObject | None) -> Peer | None:
+    """The client at the other end; None without a certificate or a common name."""
+    der = connection.getpeercert(binary_form=True) if connection is not None else None
+    if connection is None or der is None:
+        return None
+    certificate = connection.getpeercert() or {}
+    for group in certificate.get("subject", ()):
+        for pair in group:
+            if isinstance(pair, tuple) and pair[0] == "commonName":
+                return Peer(str(pair[1]), hashlib.sha256(der).hexdigest())
+    return None

@@ -1,0 +1,341 @@
+"""The course of a run, the same on every rung: bring up, work, heal, converge, account.
+
+Whatever happens, all faults are healed before the end and the site is asked to converge; a
+failed step ends the work but not that.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING, Any
+
+from harness.engine import deployment
+from harness.engine.site import (
+    Account,
+    Ask,
+    Call,
+    Elapsed,
+    Fork,
+    Heal,
+    Pause,
+    Plug,
+    Poll,
+    PowerOn,
+    SiteProgram,
+    Strike,
+    Tell,
+)
+from harness.errors import HarnessError, PeerError, PeerTimeout
+from harness.record import kind
+from harness.scenario.plan import (
+    Deploy,
+    FaultPlan,
+    Inject,
+    Observe,
+    Parallel,
+    Plan,
+    Provision,
+    Reboot,
+    Remove,
+    Step,
+    Update,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from harness.engine.situation import Situation
+
+SETTLE_S = 2.0
+SHOW_S = 10.0  # how long a fault of a moment may take to show
+HOLD_STEP_S = 2.0  # how late a timed fault may notice that the work has failed
+
+
+class StepFailed(PeerError):
+    """A step of the workload did not do what the scenario expects."""
+
+
+@dataclass(slots=True)
+class Conductor:
+    """One run of one plan. `urls` gives the RTSP URL of a camera as appliances reach it."""
+
+    plan: Plan
+    urls: Callable[[str], str]
+    workspace: Path
+    devices: dict[str, str] = field(default_factory=dict)
+    instances: dict[str, str] = field(default_factory=dict)
+    open_faults: dict[str, FaultPlan] = field(default_factory=dict)
+    failed: bool = False
+
+    def run(self) -> SiteProgram[None]:
+        """The whole run up to `run.ended`."""
+        plan = self.plan
+        yield Tell(kind.RUN_STARTED, {"plan": plan.digest, "time_scale": plan.time_scale})
+        error = ""
+        try:
+            yield Tell(kind.PHASE_STARTED, {"phase": "bring-up"})
+            for appliance in plan.appliances:
+                yield PowerOn(appliance.name)
+            yield from self._sequence(plan.bring_up, "b")
+            yield Tell(kind.PHASE_STARTED, {"phase": "workload"})
+            faults = tuple(self._timed(fault) for fault in plan.nemesis)
+            yield Fork((self._sequence(plan.workload, ""), *faults))
+        except HarnessError as problem:
+            error = f"{type(problem).__name__}: {problem}"
+        yield from self.finish()
+        outcome = "failed" if error else "completed"
+        yield Tell(kind.RUN_ENDED, {"outcome": outcome, "error": error})
+
+    def finish(self) -> SiteProgram[None]:
+        """Heal what is still open, wait for convergence, account for every frame."""
+        for fault in list(self.open_faults.values()):
+            yield from self._heal(fault)
+        yield Tell(kind.PHASE_STARTED, {"phase": "convergence"})
+        began_s = yield Elapsed()
+        while (yield Elapsed()) - began_s < self.plan.converge_within_s:
+            if (yield Ask(self._converged)):
+                break
+            yield Poll()
+        yield Pause(SETTLE_S)
+        yield Account()
+
+    def _converged(self, now: Situation) -> bool:
+        online = all(now.states.get(a.name) == "online" for a in self.plan.appliances)
+        readers = [
+            (step.instance, camera)
+            for step in deployment.deployments(self.plan)
+            if step.instance in self.instances
+            for cameras in step.inputs.values()
+            for camera in cameras
+        ]
+        flowing = all(now.flowing.get(reader, -1.0) > now.phase_s for reader in readers)
+        recovered = all(f.recovered for f in now.faults.values() if f.observed)
+        return online and flowing and recovered
+
+    def _sequence(self, steps: tuple[Step, ...], prefix: str) -> SiteProgram[None]:
+        for number, step in enumerate(steps, start=1):
+            yield from self._step(step, f"{prefix}{number}")
+
+    def _step(self, step: Step, index: str) -> SiteProgram[None]:
+        if isinstance(step, Parallel):
+            branches = enumerate(step.branches, start=1)
+            yield Fork(tuple(self._sequence(b, f"{index}.{n}.") for n, b in branches))
+            return
+        action = type(step).__name__.lower()
+        values = {"step": describe(step), "action": action, "index": index}
+        yield Tell(kind.STEP_STARTED, values)
+        began_s = yield Elapsed()
+        error = ""
+        try:
+            yield from self._do(step)
+        except HarnessError as problem:
+            error = str(problem) or type(problem).__name__
+        duration_s = round((yield Elapsed()) - began_s, 6)
+        ended = {**values, "ok": not error, "duration_s": duration_s, "error": error}
+        yield Tell(kind.STEP_ENDED, ended)
+        if error:
+            self.failed = True
+            raise StepFailed(f"{values['step']}: {error}")
+
+    def _timed(self, fault: FaultPlan) -> SiteProgram[None]:
+        """A fault of the nemesis; once a step has failed it does not strike any more."""
+        assert fault.at_s is not None
+        yield from self._hold(fault.at_s)
+        if not self.failed:
+            yield from self._strike(fault)
+            yield from self._hold(fault.for_s)
+            yield from self._heal(fault)
+
+    def _hold(self, duration_s: float) -> SiteProgram[None]:
+        """Let `duration_s` pass, or less when a step fails meanwhile: that ends the work."""
+        until_s = (yield Elapsed()) + duration_s
+        while not self.failed and (left_s := until_s - (yield Elapsed())) > 0.0:
+            yield Pause(min(left_s, HOLD_STEP_S))
+
+    def _strike(self, fault: FaultPlan) -> SiteProgram[None]:
+        self.open_faults[fault.id] = fault
+        yield Strike(fault)
+
+    def _heal(self, fault: FaultPlan) -> SiteProgram[None]:
+        self.open_faults.pop(fault.id, None)
+        yield Heal(fault)
+
+    @singledispatchmethod
+    def _do(self, step: Any) -> SiteProgram[None]:
+        raise StepFailed(f"unknown step {step!r}")
+
+    @_do.register
+    def _(self, step: Provision) -> SiteProgram[None]:
+        answer = yield Call(
+            "ProvisionDevice", {"Name": step.appliance, "Description": "provisioned by a scenario"}
+        )
+        self.devices[step.appliance] = answer["DeviceId"]
+        yield Plug(step.appliance, unzip(answer["Certificates"]))
+        yield from self._until(
+            lambda now: (
+                now.states.get(step.appliance) == "online"
+                and now.clouds.get(step.appliance) == "ONLINE"
+            ),
+            step.timeout_s,
+            f"{step.appliance} is not online",
+        )
+
+    @_do.register
+    def _(self, step: Deploy) -> SiteProgram[None]:
+        self.instances[step.instance] = ""
+        self.instances[step.instance] = yield from deployment.create(
+            step, self.plan, self.devices[step.appliance], self.urls, self.workspace
+        )
+        yield from self._instance_until(
+            step.instance, "DEPLOYMENT_SUCCEEDED", ("ERROR", "FAILED"), step.timeout_s
+        )
+        cameras = [camera for cameras in step.inputs.values() for camera in cameras]
+        yield from self._until(
+            lambda now: all((step.instance, camera) in now.flowing for camera in cameras),
+            step.timeout_s,
+            f"{step.instance}: no frames",
+        )
+
+    @_do.register
+    def _(self, step: Remove) -> SiteProgram[None]:
+        instance = self.instances.pop(step.instance)
+        yield Call("RemoveApplicationInstance", {"ApplicationInstanceId": instance})
+        self.instances[step.instance] = instance
+        yield from self._instance_until(
+            step.instance, "REMOVAL_SUCCEEDED", ("REMOVAL_FAILED",), step.timeout_s
+        )
+        del self.instances[step.instance]
+
+    @_do.register
+    def _(self, step: Update) -> SiteProgram[None]:
+        config = {"ImageVersion": step.image, "AllowMajorVersionUpdate": step.allow_major}
+        job = yield from self._job(
+            step.appliance,
+            {"JobType": "OTA", "DeviceJobConfig": {"OTAJobConfig": config}},
+            step.timeout_s,
+        )
+        outcome, reason = yield Ask(lambda now: now.outcomes.get(job, ("unknown", "")))
+        if outcome != step.expect:
+            because = f": {reason}" if reason else ""
+            raise StepFailed(f"the update ended {outcome}, expected {step.expect}{because}")
+        yield from self._back(step.appliance, step.timeout_s)
+
+    @_do.register
+    def _(self, step: Reboot) -> SiteProgram[None]:
+        yield from self._job(step.appliance, {"JobType": "REBOOT"}, step.timeout_s)
+        yield from self._back(step.appliance, step.timeout_s)
+
+    @_do.register
+    def _(self, step: Observe) -> SiteProgram[None]:
+        yield Pause(step.duration_s)
+
+    @_do.register
+    def _(self, step: Inject) -> SiteProgram[None]:
+        fault = step.fault
+        yield from self._strike(fault)
+        yield Pause(fault.for_s)
+        yield from self._heal(fault)
+        if fault.for_s == 0.0:
+            yield from self._shown(fault)
+        yield from self._until(
+            lambda now: now.faults[fault.id].recovered or not now.faults[fault.id].observed,
+            step.timeout_s,
+            f"{fault.target} did not recover from {fault.kind}",
+        )
+
+    def _shown(self, fault: FaultPlan) -> SiteProgram[None]:
+        """Wait for the effect of a fault that is healed as it strikes; it may have none."""
+        began_s = yield Elapsed()
+        while (yield Elapsed()) - began_s < SHOW_S:
+            if (yield Ask(lambda now: now.faults[fault.id].observed)):
+                return
+            yield Poll()
+
+    def _job(
+        self, appliance: str, request: Mapping[str, Any], timeout_s: float
+    ) -> SiteProgram[str]:
+        """Create a job and follow it to its end. Outcome: the job id."""
+        device = self.devices[appliance]
+        created = yield Call("CreateJobForDevices", {"DeviceIds": [device], **request})
+        job = str(created["Jobs"][0]["JobId"])
+        began_s = yield Elapsed()
+        while (yield Elapsed()) - began_s < timeout_s:
+            status = (yield Call("DescribeDeviceJob", {"JobId": job}))["Status"]
+            if status in ("COMPLETED", "FAILED"):
+                return job
+            yield Poll()
+        raise PeerTimeout(f"job {job} is still {status} after {timeout_s:g} s")
+
+    def _back(self, appliance: str, timeout_s: float) -> SiteProgram[None]:
+        """Wait until the appliance is online and its applications deliver frames again."""
+        since_s = yield Elapsed()
+        readers = [
+            (step.instance, camera)
+            for step in deployment.deployments(self.plan)
+            if step.appliance == appliance and step.instance in self.instances
+            for cameras in step.inputs.values()
+            for camera in cameras
+        ]
+        yield from self._until(
+            lambda now: (
+                now.states.get(appliance) == "online"
+                and all(now.flowing.get(reader, -1.0) > since_s for reader in readers)
+            ),
+            timeout_s,
+            f"{appliance} or its applications did not come back",
+        )
+
+    def _instance_until(
+        self, instance: str, wanted: str, refused: tuple[str, ...], timeout_s: float
+    ) -> SiteProgram[None]:
+        began_s = yield Elapsed()
+        query = {"ApplicationInstanceId": self.instances[instance]}
+        while (yield Elapsed()) - began_s < timeout_s:
+            answer = yield Call("DescribeApplicationInstance", query)
+            status = answer["Status"]
+            if status == wanted:
+                return
+            if status.endswith(refused):
+                raise StepFailed(f"{status}: {answer.get('StatusDescription', '')}")
+            yield Poll()
+        raise PeerTimeout(f"{instance} is still {status} after {timeout_s:g} s")
+
+    def _until(
+        self, question: Callable[[Situation], bool], timeout_s: float, otherwise: str
+    ) -> SiteProgram[None]:
+        began_s = yield Elapsed()
+        while not (yield Ask(question)):
+            if (yield Elapsed()) - began_s >= timeout_s:
+                raise PeerTimeout(f"{otherwise} after {timeout_s:g} s")
+            yield Poll()
+
+
+def unzip(archive: bytes) -> dict[str, bytes]:
+    """What an operator does: unpack the provisioning archive onto the stick."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def describe(step: Step) -> str:
+    """One line about a step, as history, progress and reports show it."""
+    match step:
+        case Provision():
+            return f"provision {step.appliance}"
+        case Deploy():
+            return f"deploy {step.instance} ({step.application}) on {step.appliance}"
+        case Remove():
+            return f"remove {step.instance}"
+        case Update():
+            return f"update {step.appliance} to {step.image}, to be {step.expect}"
+        case Reboot():
+            return f"reboot {step.appliance}"
+        case Inject():
+            return f"{step.fault.kind} on {step.fault.target} for {step.fault.for_s:g} s"
+        case Observe():
+            return f"observe for {step.duration_s:g} s"
+        case Parallel():
+            return f"{len(step.branches)} branches"

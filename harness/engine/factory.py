@@ -1,0 +1,128 @@
+"""What the factory does: release keys, firmware images, and a disk with firmware in slot a."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harness.appliance import boot_control, image
+from harness.appliance.firmware import Board
+from harness.appliance.storage import BOOT_CONTROL, SLOT_PARTITION, Blob, partition_sizes
+from harness.cloud.content import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harness.appliance.storage import Disk
+    from harness.jetson.profile import Profile
+    from harness.scenario.plan import AppliancePlan, ImagePlan
+
+BLOCK_BYTES = 1 << 16
+FACTORY_IMAGE_BYTES = 4 << 20
+REAL_BYTES_MAX = 1 << 20  # payloads up to this size are read byte by byte on every rung
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A firmware payload: `size_bytes` of incompressible bytes drawn from a seed.
+
+    Readable in ranges without ever being whole in memory; `digest` is its SHA-256. A `virtual`
+    payload is never read, and its digest stands for bytes that are nowhere.
+    """
+
+    seed: int
+    size_bytes: int
+    virtual: bool = False
+
+    def read(self, offset: int, length: int) -> bytes:
+        end = min(offset + length, self.size_bytes)
+        if end <= offset:
+            return b""
+        first, last = offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        data = b"".join(_block(self.seed, number) for number in range(first, last + 1))
+        return data[offset - first * BLOCK_BYTES : end - first * BLOCK_BYTES]
+
+    @property
+    def digest(self) -> str:
+        if self.virtual:
+            return hashlib.sha256(f"virtual:{self.seed}:{self.size_bytes}".encode()).hexdigest()
+        return _digest(self.seed, self.size_bytes)
+
+
+@lru_cache(maxsize=64)
+def _block(seed: int, number: int) -> bytes:
+    return hashlib.shake_256(f"{seed}:{number}".encode()).digest(BLOCK_BYTES)
+
+
+@lru_cache(maxsize=64)
+def _digest(seed: int, size_bytes: int) -> str:
+    return sha256(Payload(seed, size_bytes))
+
+
+@lru_cache(maxsize=16)
+def release_key(seed: int) -> Ed25519PrivateKey:
+    """The key this run's firmware is signed with; drawn from the seed, worth nothing outside."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"release:{seed}".encode()).digest())
+
+
+def root_key(seed: int) -> bytes:
+    return release_key(seed).public_key().public_bytes_raw()
+
+
+def board(profile: Profile, seed: int, name: str) -> Board:
+    serial = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:6], "big")
+    return Board(
+        name=profile.board,
+        root_key=root_key(seed),
+        serial=str(serial),
+        data_bytes=profile.data_bytes,
+    )
+
+
+def signed_image(
+    plan: ImagePlan, boards: Iterable[str], seed: int, *, virtual: bool
+) -> tuple[bytes, Payload]:
+    """The signed manifest and the payload of an image offered for updates."""
+    payload = Payload(plan.seed, plan.size_bytes, virtual and plan.size_bytes > REAL_BYTES_MAX)
+    manifest = image.Manifest(
+        version=plan.version,
+        boards=tuple(sorted(set(boards))),
+        size_bytes=payload.size_bytes,
+        sha256=payload.digest,
+        fuse_level=plan.fuse_level,
+        defects=plan.defects,
+    )
+    return manifest.sign(release_key(seed)), payload
+
+
+def sizes(profile: Profile) -> dict[str, int]:
+    return partition_sizes(profile.slot_bytes, profile.data_bytes)
+
+
+def flash(disk: Disk, appliance: AppliancePlan, seed: int, *, virtual: bool) -> None:
+    """Put the factory's firmware into slot a. `virtual` keeps the payload as a `Blob`."""
+    profile = appliance.profile
+    payload = Payload(seed, FACTORY_IMAGE_BYTES, virtual)
+    manifest = image.Manifest(
+        version=appliance.firmware,
+        boards=(profile.board,),
+        size_bytes=payload.size_bytes,
+        sha256=payload.digest,
+        fuse_level=profile.fuse_level,
+    )
+    slot = disk[SLOT_PARTITION["a"]]
+    slot.write(0, image.header(manifest.sign(release_key(seed))))
+    if virtual:
+        whole = Blob(payload.digest, payload.size_bytes, payload.size_bytes)
+        slot.write(image.PAYLOAD_AT, whole)
+    else:
+        for offset in range(0, payload.size_bytes, BLOCK_BYTES):
+            slot.write(image.PAYLOAD_AT + offset, payload.read(offset, BLOCK_BYTES))
+    first = boot_control.FACTORY
+    disk[BOOT_CONTROL].write((first.sequence % 2) * boot_control.COPY_BYTES, first.encode())
+    disk.sync_all()
+    disk.blow(profile.fuse_level)

@@ -1,0 +1,441 @@
+"""One appliance in virtual time: interprets the effects of its programs on a simpy clock.
+
+Periodic heartbeats are accounted for, not stepped: while the link is up they are known to come.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.appliance import effect as fx
+from harness.appliance.boot import power_on
+from harness.appliance.release import release
+from harness.appliance.storage import Blob, Disk
+from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
+from harness.engine.model.programs import WAIT, Programs, Running
+from harness.errors import LinkDown, PeerRefused, PeerTimeout
+from harness.record import kind
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping
+
+    import simpy
+
+    from harness.engine.model.cloud import Cloud
+    from harness.engine.model.video import Nodes
+    from harness.scenario.plan import AppliancePlan
+
+_CALL_S = 20e-6  # a system call, as a program's smallest step
+EPOCH_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z: virtual runs start on a fixed day
+ANSWER_TIMEOUT_S = 10.0
+
+
+class Transfer:
+    """A bulk download in closed form: it ends at a known time unless the link breaks before."""
+
+    __slots__ = ("began_s", "content", "program", "request")
+
+    def __init__(self, program: Running, request: fx.Fetch, content: Any, began_s: float) -> None:
+        self.program = program
+        self.request = request
+        self.content = content
+        self.began_s = began_s
+
+
+class Machine(Programs):
+    """An appliance: its disk survives power cuts, everything else here does not."""
+
+    def __init__(
+        self,
+        plan: AppliancePlan,
+        env: simpy.Environment,
+        cloud: Cloud,
+        nodes: Nodes,
+        note: Callable[[str, str, Mapping[str, Any]], None],
+        draw: random.Random,
+        seed: int,
+    ) -> None:
+        super().__init__(env)
+        self.name = plan.name
+        self.profile = plan.profile
+        self.source = f"appliance/{plan.name}"
+        self.board = board(plan.profile, seed, plan.name)
+        self.disk = Disk(sizes(plan.profile))
+        flash(self.disk, plan, seed, virtual=True)
+        self.cloud = cloud
+        self.nodes = nodes
+        self.note = note
+        self.draw = draw
+        self.powered = False
+        self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
+        self.stick: dict[str, bytes] | None = None
+        self.heartbeats = 0
+        self._certificate = ""
+        self._client = ""
+        self._thing = ""  # the last client id the device connected as
+        self._link_mailbox = ""
+        self._beating: tuple[float, float] | None = None  # since when, every how many seconds
+        self._subscriptions: frozenset[str] = frozenset()
+        self._transfers: list[Transfer] = []
+        self._leds: dict[str, tuple[str, str]] = {}
+        self._life = 0
+
+    # --- power -----------------------------------------------------------------------------------
+
+    def power_up(self) -> None:
+        if self.powered:
+            return
+        self.powered = True
+        self.note(self.source, kind.POWERED, {})
+        self._boot()
+
+    def _boot(self) -> None:
+        self._start("main", power_on(self.board, release))
+
+    def cut_power(self) -> None:
+        """Drop every program; of the unsynced writes each survives by chance."""
+        if not self.powered:
+            return
+        self.powered = False
+        self._drop_programs("power-cut")
+        self.disk.cut(lambda _partition, _index: self.draw.random() < 0.5)
+        self.note(self.source, kind.STOPPED, {"reason": "power-cut"})
+
+    def _restart(self, reason: str) -> None:
+        self.disk.sync_all()
+        self._drop_programs(reason)
+        self.note(self.source, kind.STOPPED, {"reason": reason})
+        life = self._life
+        self._after(self.profile.shutdown_s, lambda: self._restarted(life))
+
+    def _restarted(self, life: int) -> None:
+        if self.powered and life == self._life:
+            self._boot()
+
+    def _drop_programs(self, reason: str) -> None:
+        self._life += 1
+        self.nodes.stop_all(self.name, reason)
+        self._hang_up()
+        self._drop_all()
+        self._transfers.clear()
+        self._leds.clear()
+
+    # --- the network, from outside ---------------------------------------------------------------
+
+    def break_uplink(self) -> None:
+        self.uplink = "broken"
+        self._lose("connection reset")
+
+    def hush_uplink(self, timeout_s: float) -> None:
+        """Nothing passes; the client notices when its keep-alive is not answered."""
+        self.uplink = "hushed"
+        life = self._life
+        client = self._client
+        self._after(timeout_s, lambda: self._hushed(life, client))
+
+    def _hushed(self, life: int, client: str) -> None:
+        if life == self._life and client and client == self._client and self.uplink == "hushed":
+            self._lose("keep-alive timed out")
+
+    def restore_uplink(self) -> None:
+        self.uplink = "up"
+
+    def _lose(self, reason: str) -> None:
+        for transfer in self._transfers:
+            done = self._put_content(transfer, self.env.now)
+            self._resume(transfer.program, done, None)
+        self._transfers.clear()
+        mailbox = self._link_mailbox
+        if self._client:
+            self._hang_up()
+            self.deliver(mailbox, fx.LinkLost(reason))
+
+    def disconnected_by_peer(self, reason: str) -> None:
+        self._lose(reason)
+
+    def arrive(self, topic: str, payload: Mapping[str, Any]) -> None:
+        """A message from the control plane, if this device subscribed to it."""
+        if self._client and topic in self._subscriptions:
+            life = self._life
+            delay_s = self.profile.round_trip_s / 2
+            self._after(delay_s, lambda: self._arrived(topic, payload, life))
+
+    def _arrived(self, topic: str, payload: Mapping[str, Any], life: int) -> None:
+        if life == self._life and self._client and self.uplink == "up":
+            self.deliver(self._link_mailbox, fx.MessageArrived(topic, payload))
+
+    def plug(self, files: Mapping[str, bytes]) -> None:
+        self.stick = dict(files)
+        self.deliver("main", fx.StickPlugged())
+
+    def _hang_up(self) -> None:
+        if self._beating is not None:
+            since_s, every_s = self._beating
+            self.heartbeats += int((self.env.now - since_s) / every_s)
+            self._beating = None
+        if self._client:
+            client, self._client = self._client, ""
+            self._subscriptions = frozenset()
+            self.cloud.disconnected(client, self)
+
+    # --- effects: time, chance, programs ---------------------------------------------------------
+
+    def _sleep(self, program: Running, request: fx.Sleep) -> Any:
+        return self._wait(program, request.delay_s)
+
+    def _now(self, program: Running, _request: fx.Now) -> Any:
+        return EPOCH_S + self.env.now + program.debt_s
+
+    def _draw(self, _program: Running, _request: fx.Draw) -> Any:
+        return self.draw.random()
+
+    def _spawn(self, _program: Running, request: fx.Spawn) -> Any:
+        self._launch(request.name, request.program)
+
+    def _post(self, program: Running, request: fx.Post) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self.deliver(request.to, request.message)
+        return None
+
+    def _receive(self, program: Running, request: fx.Receive) -> Any:
+        if program.mailbox:
+            return program.mailbox.popleft()
+        program.receiving = True
+        if request.timeout_s is not None:
+            return self._wait(program, request.timeout_s)
+        return WAIT
+
+    # --- effects: storage ------------------------------------------------------------------------
+
+    def _read(self, program: Running, request: fx.Read) -> Any:
+        program.debt_s += _CALL_S + request.length / self.profile.storage_read_bytes_per_s
+        return self.disk[request.partition].read(request.offset, request.length)
+
+    def _write(self, program: Running, request: fx.Write) -> Any:
+        program.debt_s += _CALL_S
+        self.disk[request.partition].write(request.offset, request.data)
+
+    def _sync(self, program: Running, request: fx.Sync) -> Any:
+        partition = self.disk[request.partition]
+        pending = sum(len(c) for _, c in partition.pending if isinstance(c, bytes))
+        program.debt_s += self.profile.sync_s + pending / self.profile.storage_write_bytes_per_s
+        partition.sync()
+
+    def _digest(self, program: Running, request: fx.Digest) -> Any:
+        program.debt_s += _CALL_S + request.length / self.profile.hash_bytes_per_s
+        return self.disk[request.partition].digest(request.offset, request.length)
+
+    def _read_fuses(self, program: Running, _request: fx.ReadFuses) -> Any:
+        program.debt_s += _CALL_S
+        return self.disk.fuses
+
+    def _blow_fuses(self, program: Running, request: fx.BlowFuses) -> Any:
+        program.debt_s += self.profile.sync_s
+        self.disk.blow(request.level)
+
+    # --- effects: network ------------------------------------------------------------------------
+
+    def _make_key(self, program: Running, request: fx.MakeKey) -> Any:
+        program.debt_s += 0.01  # EC P-256 on one Carmel core, order of magnitude
+        return f"symbolic key of {request.common_name}", f"request of {request.common_name}"
+
+    def _use_identity(self, _program: Running, request: fx.UseIdentity) -> Any:
+        self._certificate = request.certificate_pem
+
+    def _connect(self, program: Running, request: fx.Connect) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._need_route(program, request.endpoint, request.timeout_s)
+        self._hang_up()
+        # TCP and TLS 1.3 take two round trips, MQTT CONNECT one more.
+        program.debt_s += 3 * self.profile.round_trip_s
+        refused = self.cloud.refusal(request.client_id, self._certificate)
+        if refused:
+            raise PeerRefused(f"{request.endpoint}: {refused}")
+        self._client = self._thing = request.client_id
+        self._link_mailbox = request.mailbox
+        self.cloud.connected(request.client_id, self)
+        return None
+
+    def _need_route(self, program: Running, where: str, timeout_s: float) -> None:
+        """Raise what a client sees of a broken uplink, after the time it takes to see it."""
+        if self.uplink == "broken":
+            program.debt_s += self.profile.round_trip_s
+            raise LinkDown(f"{where}: connection refused")
+        if self.uplink == "hushed":
+            program.debt_s += timeout_s
+            raise PeerTimeout(f"{where}: no answer in {timeout_s:g} s")
+
+    def _disconnect(self, program: Running, request: fx.Disconnect) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._hang_up()
+        return None
+
+    def _subscribe(self, program: Running, request: fx.Subscribe) -> Any:
+        self._need_link()
+        self._subscriptions |= frozenset(request.topics)
+        program.debt_s += self.profile.round_trip_s
+
+    def _publish(self, program: Running, request: fx.Publish) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._need_link()
+        self.cloud.receive(self._client, request.topic, request.payload)
+        program.debt_s += self.profile.round_trip_s
+        return None
+
+    def _heartbeat(self, _program: Running, request: fx.Heartbeat) -> Any:
+        self._need_link()
+        self._beating = (self.env.now, request.every_s)
+        self.cloud.heartbeat(self._client, request.topic, request.payload)
+
+    def _get(self, program: Running, request: fx.Get) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._need_route(program, request.url, ANSWER_TIMEOUT_S)
+        data = self.cloud.content(request.url, self._thing, self._certificate).read(
+            0, request.limit
+        )
+        taken_s = 2 * self.profile.round_trip_s + len(data) / self.profile.uplink_bytes_per_s
+        return self._wait(program, taken_s, value=data)
+
+    def _fetch(self, program: Running, request: fx.Fetch) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._need_route(program, request.url, ANSWER_TIMEOUT_S)
+        content = self.cloud.content(request.url, self._thing, self._certificate)
+        transfer = Transfer(program, request, content, self.env.now)
+        self._transfers.append(transfer)
+        left = request.size - request.start
+        program.wait += 1
+        number = program.wait
+
+        def due(_event: object) -> None:
+            if program.wait == number and transfer in self._transfers:
+                self._transfers.remove(transfer)
+                self._resume(program, self._put_content(transfer, self.env.now), None)
+
+        taken_s = 2 * self.profile.round_trip_s + left / self._transfer_rate()
+        self.env.timeout(taken_s).callbacks.append(due)
+        return WAIT
+
+    def _transfer_rate(self) -> float:
+        return min(self.profile.uplink_bytes_per_s, self.profile.storage_write_bytes_per_s)
+
+    def _put_content(self, transfer: Transfer, now_s: float) -> int:
+        """Write what has come by `now_s`, in whole steps. Outcome: bytes in place."""
+        request, content = transfer.request, transfer.content
+        elapsed_s = now_s - transfer.began_s - 2 * self.profile.round_trip_s
+        came = int(max(0.0, elapsed_s + 1e-6) * self._transfer_rate())
+        done = min(request.size, request.start + came)
+        if done < request.size:
+            done = max(request.start, done - done % request.chunk)
+        if done > 0:
+            partition = self.disk[request.partition]
+            digest = self.cloud.digest(content)
+            if request.size <= REAL_BYTES_MAX:
+                partition.write(request.offset, content.read(0, done))
+            else:
+                size = min(content.size_bytes, request.size)
+                partition.write(request.offset, Blob(digest, content.size_bytes, min(done, size)))
+            partition.sync()
+        return done
+
+    def _need_link(self) -> None:
+        if not self._client or self.uplink != "up":
+            raise LinkDown("no connection to the control plane")
+
+    # --- effects: the box ------------------------------------------------------------------------
+
+    def _read_stick(self, program: Running, _request: fx.ReadStick) -> Any:
+        program.debt_s += _CALL_S
+        return self.stick
+
+    def _write_stick(self, _program: Running, request: fx.WriteStick) -> Any:
+        if self.stick is not None:
+            self.stick[request.name] = request.data
+
+    def _panel(self, program: Running, request: fx.Panel) -> Any:
+        light = (request.colour, request.pattern)
+        if self._leds.get(request.led) == light:
+            return None
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._leds[request.led] = light
+        values = {"led": request.led, "colour": request.colour, "pattern": request.pattern}
+        self.note(self.source, kind.LED, values)
+        return None
+
+    def _reboot(self, program: Running, request: fx.Restart) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._restart(request.reason)
+        return WAIT
+
+    def _halt(self, _program: Running, request: fx.Halt) -> Any:
+        self._drop_programs(request.reason)
+        self.note(self.source, kind.STOPPED, {"reason": request.reason})
+        return WAIT
+
+    def _charge(self, program: Running, request: fx.Charge) -> Any:
+        program.debt_s += self.cost_s(request.work) * request.amount
+
+    def cost_s(self, work: str) -> float:
+        """How long a named piece of work takes on this profile."""
+        return {"boot": self.profile.boot_s, "self-test": 1.0}[work]
+
+    def _note(self, program: Running, request: fx.Note) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self.note(self.source, request.kind, request.values)
+        return None
+
+    # --- effects: applications -------------------------------------------------------------------
+
+    def _start_node(self, program: Running, request: fx.StartNode) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self.nodes.start(self, request, self.profile.model_load_s)
+        return self._wait(program, self.profile.model_load_s)
+
+    def _stop_node(self, program: Running, request: fx.StopNode) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self.nodes.stop(request.instance, "stopped")
+        return None
+
+    handlers: ClassVar[Mapping[type[fx.Effect], Callable[[Any, Running, Any], Any]]] = {
+        fx.Sleep: _sleep,
+        fx.Now: _now,
+        fx.Draw: _draw,
+        fx.Spawn: _spawn,
+        fx.Post: _post,
+        fx.Receive: _receive,
+        fx.Read: _read,
+        fx.Write: _write,
+        fx.Sync: _sync,
+        fx.Digest: _digest,
+        fx.ReadFuses: _read_fuses,
+        fx.BlowFuses: _blow_fuses,
+        fx.MakeKey: _make_key,
+        fx.UseIdentity: _use_identity,
+        fx.Connect: _connect,
+        fx.Disconnect: _disconnect,
+        fx.Subscribe: _subscribe,
+        fx.Publish: _publish,
+        fx.Heartbeat: _heartbeat,
+        fx.Get: _get,
+        fx.Fetch: _fetch,
+        fx.ReadStick: _read_stick,
+        fx.WriteStick: _write_stick,
+        fx.Panel: _panel,
+        fx.Restart: _reboot,
+        fx.Halt: _halt,
+        fx.Charge: _charge,
+        fx.Note: _note,
+        fx.StartNode: _start_node,
+        fx.StopNode: _stop_node,
+    }

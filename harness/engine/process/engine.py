@@ -1,0 +1,307 @@
+"""Runs a plan on loopback: control plane, cameras, appliances and applications, all real."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.camera.clip import ClipSpec, load_clip
+from harness.camera.server import CameraServer
+from harness.cloud.client import ApiClient
+from harness.cloud.core import Settings
+from harness.cloud.server import CloudServer
+from harness.engine import site
+from harness.engine.commands import perform
+from harness.engine.conduct import Conductor
+from harness.engine.factory import signed_image
+from harness.engine.process.link import Link
+from harness.engine.process.machine import Machine
+from harness.engine.process.nodes import Nodes
+from harness.engine.process.uplink import Uplink
+from harness.engine.recorder import Recorder
+from harness.errors import HarnessError
+from harness.record import kind
+from harness.scenario.seed import derive
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from harness.camera.live import Camera
+    from harness.record.history import HistoryWriter
+    from harness.scenario.plan import CameraPlan, Plan
+
+POLL_S = 0.1
+STOP_LOOK_S = 0.1
+
+
+@dataclass(eq=False)
+class ProcessSite:
+    """A site that runs; it is the `World` that faults act on."""
+
+    plan: Plan
+    recorder: Recorder
+    cloud: CloudServer
+    client: ApiClient
+    cameras: dict[str, Camera]
+    nodes: Nodes
+    machines: dict[str, Machine]
+    links: dict[str, Link]
+    group: asyncio.TaskGroup
+
+    def break_uplink(self, appliance: str) -> None:
+        self.links[appliance].cut()
+
+    def hush_uplink(self, appliance: str) -> None:
+        self.links[appliance].hush()
+
+    def restore_uplink(self, appliance: str) -> None:
+        self.group.create_task(self.links[appliance].restore())
+
+    def camera_offline(self, camera: str) -> None:
+        self.cameras[camera].go_offline()
+
+    def camera_online(self, camera: str) -> None:
+        self.cameras[camera].go_online()
+
+    def camera_stall(self, camera: str) -> None:
+        self.cameras[camera].stall()
+
+    def camera_resume(self, camera: str) -> None:
+        self.cameras[camera].resume()
+
+    def cut_power(self, appliance: str) -> None:
+        self.machines[appliance].cut_power()
+
+    def restore_power(self, appliance: str) -> None:
+        self.machines[appliance].power_up()
+
+    def kill_node(self, instance: str) -> None:
+        self.nodes.kill(self.recorder.instance(instance))
+
+
+class ProcessEngine:
+    """Real time on loopback, grade L: our own fakes of camera and cloud on the far ends."""
+
+    name = "process"
+    grade = "L"
+    epoch_s: float | None = None
+
+    def run(self, plan: Plan, history: HistoryWriter, *, stop: threading.Event) -> None:
+        asyncio.run(_run(plan, history, stop))
+
+
+async def _run(plan: Plan, history: HistoryWriter, stop: threading.Event) -> None:
+    began_s = time.monotonic()
+    recorder = Recorder(history, lambda: time.monotonic() - began_s)
+    try:
+        with tempfile.TemporaryDirectory(prefix="hil-process-") as directory:
+            async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+                await _course(group, stack, plan, recorder, Path(directory), stop)
+    except BaseExceptionGroup as errors:
+        error = _first(errors)
+        values = {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
+        recorder.note("scenario", kind.RUN_ENDED, values)
+        raise error from None
+
+
+async def _course(
+    group: asyncio.TaskGroup,
+    stack: AsyncExitStack,
+    plan: Plan,
+    recorder: Recorder,
+    directory: Path,
+    stop: threading.Event,
+) -> None:
+    """Bring the site up and carry out the plan, or as much of it as time and `stop` allow."""
+    clips = await asyncio.to_thread(_clips, plan.cameras)
+    world = await _bring_up(group, stack, plan, recorder, directory, clips)
+    conductor = Conductor(plan, lambda camera: world.cameras[camera].url, directory / "assets")
+    conductor.workspace.mkdir()
+    course = group.create_task(interpret(world, conductor.run()))
+    told = group.create_task(_told_to_stop(stop, recorder))
+    await asyncio.wait(
+        {course, told}, timeout=plan.stop_after_s, return_when=asyncio.FIRST_COMPLETED
+    )
+    if not course.done():
+        course.cancel()
+        await asyncio.wait({course})
+        interrupted = told.done()
+        why = "interrupted" if interrupted else f"not done after {plan.stop_after_s:g} s"
+        await _cut_short(world, conductor, why, interrupted=interrupted)
+    told.cancel()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group of groups: what the others followed from."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _clips(cameras: tuple[CameraPlan, ...]) -> dict[str, Any]:
+    return {
+        camera.name: load_clip(
+            ClipSpec(
+                width_px=camera.width_px,
+                height_px=camera.height_px,
+                rate_fps=camera.rate_fps,
+                duration_s=camera.clip_s,
+                gop_frames=camera.gop_frames,
+                bitrate_kbps=camera.bitrate_kbps,
+                objects=camera.objects,
+                seed=camera.seed,
+            )
+        )
+        for camera in cameras
+    }
+
+
+async def _bring_up(
+    group: asyncio.TaskGroup,
+    stack: AsyncExitStack,
+    plan: Plan,
+    recorder: Recorder,
+    directory: Path,
+    clips: dict[str, Any],
+) -> ProcessSite:
+    started_s = time.time()
+
+    def device_clock() -> float:
+        """The control plane's time: as fast as the appliances' modelled durations."""
+        return started_s + recorder.elapsed() * plan.time_scale
+
+    def record(event_kind: str, values: Mapping[str, Any]) -> None:
+        with suppress(Exception):  # the plane's probe must not raise; the recorder keeps it
+            recorder.note("cloud", event_kind, values)
+
+    cloud = await stack.enter_async_context(
+        CloudServer(
+            state_dir=directory / "cloud",
+            draw=random.Random(derive(plan.seed, "cloud")),
+            record=record,
+            clock=device_clock,
+            settings=Settings(quotas=None),
+        )
+    )
+    server = await stack.enter_async_context(CameraServer())
+    cameras = {
+        camera.name: server.add(
+            camera.name,
+            clips[camera.name],
+            camera.path,
+            camera.username,
+            camera.password,
+            own_port=True,
+            scheme=camera.scheme,
+            quirks=camera.quirks,
+        )
+        for camera in plan.cameras
+    }
+    client = await stack.enter_async_context(ApiClient(cloud.api_url))
+    (directory / "nodes").mkdir()
+    nodes = Nodes(
+        group, directory / "nodes", cameras, recorder.note, recorder.elapsed, recorder.name
+    )
+    links = {appliance.name: Link(group) for appliance in plan.appliances}
+    machines: dict[str, Machine] = {}
+    for appliance in plan.appliances:
+        home = directory / f"appliance-{appliance.name}"
+        machines[appliance.name] = machine = Machine(
+            group,
+            appliance,
+            home,
+            Uplink(group, links[appliance.name], home, plan.time_scale),
+            nodes,
+            recorder.note,
+            lambda: started_s + recorder.elapsed(),
+            random.Random(appliance.seed),
+            plan.seed,
+            plan.time_scale,
+        )
+        stack.push_async_callback(links[appliance.name].close)
+        stack.push_async_callback(machine.close)
+    stack.push_async_callback(nodes.close)
+    boards = [appliance.profile.board for appliance in plan.appliances]
+    for image in plan.images:
+        signed, payload = signed_image(image, boards, plan.seed, virtual=False)
+        cloud.plane.publish_image(image.version, signed, payload)
+    return ProcessSite(plan, recorder, cloud, client, cameras, nodes, machines, links, group)
+
+
+async def interpret(world: ProcessSite, program: site.SiteProgram[None]) -> None:
+    """Carry out site commands until the program ends."""
+    value: Any = None
+    error: HarnessError | None = None
+    while True:
+        try:
+            command = program.send(value) if error is None else program.throw(error)
+        except StopIteration:
+            return
+        value, error = None, None
+        try:
+            value = await _do(world, command)
+        except HarnessError as problem:
+            error = problem
+
+
+async def _do(world: ProcessSite, command: site.Command) -> Any:
+    match command:
+        case site.Call(operation, parameters):
+            return await world.client.call(operation, parameters)
+        case site.PutObject(bucket, key, data):
+            await world.client.put_object(bucket, key, data)
+        case site.Pause(duration_s):
+            await asyncio.sleep(duration_s)
+        case site.Poll():
+            await asyncio.sleep(POLL_S)
+        case site.Fork(branches):
+            await _fork(world, branches)
+        case site.Account():
+            await world.nodes.stop_all(None, "end of the run")
+        case _:
+            return perform(world, command)
+    return None
+
+
+async def _fork(world: ProcessSite, branches: tuple[site.SiteProgram[None], ...]) -> None:
+    """Every branch runs to its end; then the first error, if any, is raised."""
+    errors: list[HarnessError] = []
+
+    async def run(branch: site.SiteProgram[None]) -> None:
+        try:
+            await interpret(world, branch)
+        except HarnessError as error:
+            errors.append(error)
+
+    async with asyncio.TaskGroup() as group:
+        for branch in branches:
+            group.create_task(run(branch))
+    if errors:
+        raise errors[0]
+
+
+async def _told_to_stop(stop: threading.Event, recorder: Recorder) -> None:
+    """Returns when `stop` is set. Raises what keeps the recorder from writing."""
+    while not stop.is_set():  # it is set by a signal handler's thread
+        await asyncio.sleep(STOP_LOOK_S)
+        if recorder.problem is not None:
+            raise recorder.problem
+
+
+async def _cut_short(
+    world: ProcessSite, conductor: Conductor, why: str, *, interrupted: bool
+) -> None:
+    """Out of time, told to stop, or broken: heal, converge, account, and say so."""
+    within_s = 0.0 if interrupted else world.plan.converge_within_s
+    shortened = replace(conductor, plan=replace(world.plan, converge_within_s=within_s))
+    await interpret(world, shortened.finish())
+    outcome = "interrupted" if interrupted else "failed"
+    world.recorder.note("scenario", kind.RUN_ENDED, {"outcome": outcome, "error": why})

@@ -1,0 +1,226 @@
+"""An appliance's links: TCP relays on loopback that can be broken, silenced and restored.
+
+Every connection of an appliance to the control plane or to a camera goes through one of these,
+without privileges and without looking inside: TLS ends where it ends. Breaking a link resets
+its connections and closes its ports; silencing it keeps everything open and passes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, zero seconds, so that close() sends RST
+BACKLOG = 128
+BUFFER_BYTES = 1 << 18
+
+
+class _Half(asyncio.Protocol):
+    """One side of a relayed connection; hands everything to the other side, with back-pressure."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.transport: asyncio.Transport | None = None
+        self.peer: _Half | None = None
+        self.full = False  # takes no more until it has passed something on
+        self._early = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=BUFFER_BYTES)
+        self.link.halves.add(self)
+
+    def attach(self, peer: _Half) -> None:
+        self.peer = peer
+        if self._early and peer.transport is not None:
+            peer.transport.write(bytes(self._early))
+            self._early.clear()
+        self.listen()
+
+    def listen(self) -> None:
+        """Read on, if there is somebody to hand it to and nothing against it."""
+        takes = self.peer is not None and not self.peer.full
+        if self.transport is not None and takes and not self.link.hushed:
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is None or self.peer.transport is None:
+            self._early += data
+            if self.transport is not None:
+                self.transport.pause_reading()
+        else:
+            self.peer.transport.write(data)
+
+    def pause_writing(self) -> None:
+        self.full = True
+        if self.peer is not None and self.peer.transport is not None:
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.full = False
+        if self.peer is not None:
+            self.peer.listen()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.link.halves.discard(self)
+        peer, self.peer = self.peer, None
+        if peer is not None and peer.transport is not None:
+            peer.peer = None
+            peer.transport.close()
+
+    def reset(self) -> None:
+        if self.transport is None:
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+
+class _Inner(_Half):
+    """The appliance's side: connects to the target as soon as it is there."""
+
+    def __init__(self, link: Link, target: tuple[str, int]) -> None:
+        super().__init__(link)
+        self.target = target
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # It may have been accepted in the moment of the cut.
+        if self.link.broken or not self.link.dial(self._dial):
+            self.reset()
+
+    async def _dial(self) -> None:
+        await self.link.audible.wait()
+        outer = _Half(self.link)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: outer, *self.target)
+        except OSError:
+            self.reset()
+            return
+        await self.link.audible.wait()  # silence may have fallen meanwhile
+        if self.transport is None or self.transport.is_closing():
+            outer.reset()
+            return
+        assert outer.transport is not None
+        self.link.opened(self.target, outer.transport.get_extra_info("sockname"))
+        outer.attach(self)
+        self.attach(outer)
+
+
+class Link:
+    """All relays of one path of one appliance. Its tasks belong to `group`.
+
+    `opened` is called with (target, local address) of every connection made to a target, which
+    is how a server's peer address can be told to belong to this link.
+    """
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        host: str = "127.0.0.1",
+        opened: Callable[[tuple[str, int], tuple[str, int]], None] = lambda _t, _a: None,
+    ) -> None:
+        self.group = group
+        self.host = host
+        self.opened = opened
+        self.halves: set[_Half] = set()
+        self.hushed = False
+        self.broken = False
+        self.audible = asyncio.Event()
+        self.audible.set()
+        self._ports: dict[tuple[str, int], int] = {}
+        self._servers: dict[tuple[str, int], asyncio.Server] = {}
+        self._dialling: set[asyncio.Task[None]] = set()
+
+    async def port(self, host: str, port: int) -> int:
+        """The local port that leads to host:port; opened at its first use."""
+        target = (host, port)
+        if target not in self._ports:
+            sock = self._socket(0)
+            self._ports[target] = sock.getsockname()[1]
+            if self.broken:
+                sock.close()  # `restore` opens it
+            else:
+                await self._listen(target, sock)
+        return self._ports[target]
+
+    def cut(self) -> None:
+        """Reset every connection; refuse new ones."""
+        self.broken = True
+        for server in self._servers.values():
+            server.close()
+        self._servers.clear()
+        self.reset_all()
+
+    def reset_all(self) -> None:
+        """Reset every connection; new ones may come."""
+        for half in tuple(self.halves):
+            half.reset()
+
+    def hush(self) -> None:
+        """Pass nothing more; connections stay as they are, new ones are accepted and wait."""
+        self.hushed = True
+        self.audible.clear()
+        for half in tuple(self.halves):
+            if half.transport is not None:
+                half.transport.pause_reading()
+
+    async def restore(self) -> None:
+        if self.hushed:
+            self.hushed = False
+            self.audible.set()
+            for half in tuple(self.halves):
+                half.listen()
+        if self.broken:
+            self.broken = False
+            for target, port in tuple(self._ports.items()):
+                if not self.broken and target not in self._servers:
+                    await self._listen(target, self._socket(port))
+
+    async def close(self) -> None:
+        self.cut()
+        self.audible.set()
+        for task in self._dialling:
+            task.cancel()
+        await asyncio.gather(*self._dialling, return_exceptions=True)
+
+    def dial(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Start to connect. False when the group is ending, and so this link."""
+        dialling = work()
+        try:
+            task = self.group.create_task(dialling)
+        except RuntimeError:
+            dialling.close()
+            return False
+        self._dialling.add(task)
+        task.add_done_callback(self._dialling.discard)
+        return True
+
+    def _socket(self, port: int) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((self.host, port))
+        except OSError as error:
+            sock.close()
+            raise EngineError(f"link: port {port} cannot be opened again: {error}") from None
+        return sock
+
+    async def _listen(self, target: tuple[str, int], sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: _Inner(self, target), sock=sock, backlog=BACKLOG, start_serving=False
+        )
+        self._servers[target] = server  # before anything is waited for: a cut closes it
+        await server.start_serving()

@@ -1,0 +1,379 @@
+"""One appliance on real sockets and files: interprets the effects of its programs in asyncio.
+
+Modelled durations (boot, back-off, waiting) pass `time_scale` times faster than on the device;
+whatever is real here (network, storage, video, inference) takes the time it takes. A power cut
+cancels the programs and drops what was not synced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.appliance import effect as fx
+from harness.appliance.boot import power_on
+from harness.appliance.release import release
+from harness.engine.factory import board, flash, sizes
+from harness.engine.process.disk import FileDisk
+from harness.errors import EngineError, HarnessError, LinkDown, PeerTimeout
+from harness.record import kind
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from pathlib import Path
+
+    from harness.engine.process.nodes import Nodes
+    from harness.engine.process.uplink import Uplink
+    from harness.scenario.plan import AppliancePlan
+
+INBOX_MAX = 1024
+TRANSFER_TIMEOUT_S = 30.0
+
+
+@dataclass(eq=False)
+class Running:
+    """A program with its mailbox and the task that interprets it."""
+
+    name: str
+    program: fx.Program[None]
+    mailbox: deque[object] = field(default_factory=lambda: deque(maxlen=INBOX_MAX))
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class Machine:
+    """An appliance; its tasks belong to `group`.
+
+    `clock` is wall time in seconds since the epoch, and the appliance's own: time-outs of a
+    program that waits for others pass at that pace, its own pacing `time_scale` times faster.
+    """
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        plan: AppliancePlan,
+        directory: Path,
+        uplink: Uplink,
+        nodes: Nodes,
+        note: Callable[[str, str, Mapping[str, Any]], None],
+        clock: Callable[[], float],
+        draw: random.Random,
+        seed: int,
+        time_scale: float,
+    ) -> None:
+        self.name = plan.name
+        self.profile = plan.profile
+        self.source = f"appliance/{plan.name}"
+        self.board = board(plan.profile, seed, plan.name)
+        directory.mkdir()
+        self.disk = FileDisk(sizes(plan.profile), directory)
+        flash(self.disk, plan, seed, virtual=False)
+        self.uplink = uplink
+        self.nodes = nodes
+        self.note = note
+        self.clock = clock
+        self.draw = draw
+        self.time_scale = time_scale
+        self.powered = False
+        self.stick: dict[str, bytes] | None = None
+        self._group = group
+        self._programs: dict[str, Running] = {}
+        self._leds: dict[str, tuple[str, str]] = {}
+        self._switching: set[asyncio.Task[None]] = set()
+        self._link_mailbox = ""
+
+    # --- power -------------------------------------------------------------------------------
+
+    def power_up(self) -> None:
+        if not self.powered:
+            self.powered = True
+            self.note(self.source, kind.POWERED, {})
+            self._launch("main", power_on(self.board, release))
+
+    def cut_power(self) -> None:
+        """Everything that runs is gone at once; of the unsynced writes each survives by chance."""
+        if not self.powered:
+            return
+        self.powered = False
+        self._drop_programs()
+        self._drop_switching()
+        self.disk.cut(lambda _partition, _index: self.draw.random() < 0.5)
+        self.note(self.source, kind.STOPPED, {"reason": "power-cut"})
+        self._switch(self.nodes.stop_all(self.name, "power-cut", grace_s=0.0))
+
+    async def _restart(self, reason: str) -> None:
+        """An orderly reboot. Runs beside the programs, since it ends them."""
+        self._drop_programs()
+        await self.nodes.stop_all(self.name, reason)
+        await asyncio.to_thread(self.disk.sync_all)
+        self.note(self.source, kind.STOPPED, {"reason": reason})
+        await asyncio.sleep(self.profile.shutdown_s / self.time_scale)
+        if self.powered:
+            self._launch("main", power_on(self.board, release))
+
+    async def _stop(self, reason: str) -> None:
+        self._drop_programs()
+        await self.nodes.stop_all(self.name, reason)
+        self.note(self.source, kind.STOPPED, {"reason": reason})
+
+    def _drop_programs(self) -> None:
+        self.uplink.drop()
+        self._cancel_programs()
+        self._leds.clear()
+
+    def _cancel_programs(self) -> list[asyncio.Task[None]]:
+        programs, self._programs = self._programs, {}
+        tasks = [running.task for running in programs.values() if running.task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def _drop_switching(self) -> list[asyncio.Task[None]]:
+        """A reboot under way ends with the power: it must not go on in the next life."""
+        tasks = list(self._switching)
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def close(self) -> None:
+        """The end of the run: nothing is left behind."""
+        self.powered = False
+        tasks = self._cancel_programs() + self._drop_switching()
+        await self.uplink.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.disk.close()
+
+    def _switch(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what ends programs beside them."""
+        try:
+            task = self._group.create_task(work)
+        except RuntimeError:  # the group is ending, and all that runs with it
+            work.close()
+            return
+        self._switching.add(task)
+        task.add_done_callback(self._switching.discard)
+
+    # --- programs ----------------------------------------------------------------------------
+
+    def plug(self, files: Mapping[str, bytes]) -> None:
+        self.stick = dict(files)
+        self.deliver("main", fx.StickPlugged())
+
+    def deliver(self, mailbox: str, message: object) -> None:
+        running = self._programs.get(mailbox)
+        if running is not None:
+            running.mailbox.append(message)
+            running.arrived.set()
+
+    def arrive(self, message: object) -> None:
+        """From the uplink: a message, or its loss."""
+        self.deliver(self._link_mailbox, message)
+
+    def _launch(self, name: str, program: fx.Program[None]) -> None:
+        previous = self._programs.get(name)
+        if previous is not None and previous.task is not None:
+            previous.task.cancel()
+        running = Running(name, program)
+        self._programs[name] = running
+        running.task = self._group.create_task(self._interpret(running))
+        running.task.add_done_callback(lambda _task: self._ended(running))
+
+    def _ended(self, running: Running) -> None:
+        running.program.close()
+        if self._programs.get(running.name) is running:
+            del self._programs[running.name]
+
+    async def _interpret(self, running: Running) -> None:
+        program = running.program
+        value: Any = None
+        error: HarnessError | None = None
+        while True:
+            try:
+                request = program.send(value) if error is None else program.throw(error)
+            except StopIteration:
+                return
+            value, error = None, None
+            handler = _HANDLERS.get(type(request))
+            if handler is None:
+                raise EngineError(f"no interpretation of {request!r}")
+            try:
+                value = await handler(self, running, request)
+            except HarnessError as problem:
+                error = problem
+
+    # --- effects: time, chance, programs -------------------------------------------------------
+
+    async def _sleep(self, _running: Running, request: fx.Sleep) -> None:
+        await asyncio.sleep(request.delay_s / self.time_scale)
+
+    async def _now(self, _running: Running, _request: fx.Now) -> float:
+        return self.clock()
+
+    async def _draw(self, _running: Running, _request: fx.Draw) -> float:
+        return self.draw.random()
+
+    async def _spawn(self, _running: Running, request: fx.Spawn) -> None:
+        self._launch(request.name, request.program)
+
+    async def _post(self, _running: Running, request: fx.Post) -> None:
+        self.deliver(request.to, request.message)
+
+    async def _receive(self, running: Running, request: fx.Receive) -> object:
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                while not running.mailbox:
+                    running.arrived.clear()
+                    await running.arrived.wait()
+        except TimeoutError:
+            return None
+        return running.mailbox.popleft()
+
+    # --- effects: storage ----------------------------------------------------------------------
+
+    async def _read(self, _running: Running, request: fx.Read) -> bytes:
+        return self.disk[request.partition].read(request.offset, request.length)
+
+    async def _write(self, _running: Running, request: fx.Write) -> None:
+        self.disk[request.partition].write(request.offset, request.data)
+
+    async def _sync(self, _running: Running, request: fx.Sync) -> None:
+        await asyncio.to_thread(self.disk[request.partition].sync)
+
+    async def _digest(self, _running: Running, request: fx.Digest) -> str:
+        partition = self.disk[request.partition]
+        return await asyncio.to_thread(partition.digest, request.offset, request.length)
+
+    async def _read_fuses(self, _running: Running, _request: fx.ReadFuses) -> int:
+        return self.disk.fuses
+
+    async def _blow_fuses(self, _running: Running, request: fx.BlowFuses) -> None:
+        self.disk.blow(request.level)
+
+    # --- effects: network ----------------------------------------------------------------------
+
+    async def _make_key(self, _running: Running, request: fx.MakeKey) -> tuple[str, str]:
+        return await asyncio.to_thread(self.uplink.make_key, request.common_name)
+
+    async def _use_identity(self, _running: Running, request: fx.UseIdentity) -> None:
+        await self.uplink.use_identity(
+            request.certificate_pem, request.private_key_pem, request.ca_pem
+        )
+
+    async def _connect(self, _running: Running, request: fx.Connect) -> None:
+        self._link_mailbox = request.mailbox
+        await self.uplink.connect(
+            request.endpoint, request.client_id, request.timeout_s, self.arrive
+        )
+
+    async def _disconnect(self, _running: Running, _request: fx.Disconnect) -> None:
+        await self.uplink.disconnect()
+
+    async def _subscribe(self, _running: Running, request: fx.Subscribe) -> None:
+        await self.uplink.subscribe(request.topics)
+
+    async def _publish(self, _running: Running, request: fx.Publish) -> None:
+        await self.uplink.publish(request.topic, request.payload)
+
+    async def _heartbeat(self, _running: Running, request: fx.Heartbeat) -> None:
+        self.uplink.beat(request.topic, request.payload, request.every_s / self.time_scale)
+
+    async def _get(self, _running: Running, request: fx.Get) -> bytes:
+        return await self.uplink.get(request.url, request.limit)
+
+    async def _fetch(self, _running: Running, request: fx.Fetch) -> int:
+        """Stream to storage a step at a time; what was synced before a break stays."""
+        partition = self.disk[request.partition]
+        done = request.start
+        try:
+            async for chunk in self.uplink.stream(
+                request.url, request.start, request.size, request.chunk
+            ):
+                partition.write(request.offset + done, chunk)
+                await asyncio.to_thread(partition.sync)
+                done += len(chunk)
+        except (LinkDown, PeerTimeout):
+            if done == request.start:
+                raise
+        return done
+
+    # --- effects: the box ----------------------------------------------------------------------
+
+    async def _read_stick(
+        self, _running: Running, _request: fx.ReadStick
+    ) -> Mapping[str, bytes] | None:
+        return self.stick
+
+    async def _write_stick(self, _running: Running, request: fx.WriteStick) -> None:
+        if self.stick is not None:
+            self.stick[request.name] = request.data
+
+    async def _panel(self, _running: Running, request: fx.Panel) -> None:
+        light = (request.colour, request.pattern)
+        if self._leds.get(request.led) != light:
+            self._leds[request.led] = light
+            values = {"led": request.led, "colour": request.colour, "pattern": request.pattern}
+            self.note(self.source, kind.LED, values)
+
+    async def _reboot(self, _running: Running, request: fx.Restart) -> None:
+        self._switch(self._restart(request.reason))
+        await _for_ever()
+
+    async def _halt(self, _running: Running, request: fx.Halt) -> None:
+        self._switch(self._stop(request.reason))
+        await _for_ever()
+
+    async def _charge(self, _running: Running, request: fx.Charge) -> None:
+        cost_s = {"boot": self.profile.boot_s, "self-test": 1.0}[request.work]
+        await asyncio.sleep(cost_s * request.amount / self.time_scale)
+
+    async def _note(self, _running: Running, request: fx.Note) -> None:
+        self.note(self.source, request.kind, request.values)
+
+    # --- effects: applications -----------------------------------------------------------------
+
+    async def _start_node(self, _running: Running, request: fx.StartNode) -> None:
+        await self.nodes.start(self, request)
+
+    async def _stop_node(self, _running: Running, request: fx.StopNode) -> None:
+        await self.nodes.stop(request.instance, "stopped")
+
+
+async def _for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+_HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any]]] = {
+    fx.Sleep: Machine._sleep,
+    fx.Now: Machine._now,
+    fx.Draw: Machine._draw,
+    fx.Spawn: Machine._spawn,
+    fx.Post: Machine._post,
+    fx.Receive: Machine._receive,
+    fx.Read: Machine._read,
+    fx.Write: Machine._write,
+    fx.Sync: Machine._sync,
+    fx.Digest: Machine._digest,
+    fx.ReadFuses: Machine._read_fuses,
+    fx.BlowFuses: Machine._blow_fuses,
+    fx.MakeKey: Machine._make_key,
+    fx.UseIdentity: Machine._use_identity,
+    fx.Connect: Machine._connect,
+    fx.Disconnect: Machine._disconnect,
+    fx.Subscribe: Machine._subscribe,
+    fx.Publish: Machine._publish,
+    fx.Heartbeat: Machine._heartbeat,
+    fx.Get: Machine._get,
+    fx.Fetch: Machine._fetch,
+    fx.ReadStick: Machine._read_stick,
+    fx.WriteStick: Machine._write_stick,
+    fx.Panel: Machine._panel,
+    fx.Restart: Machine._reboot,
+    fx.Halt: Machine._halt,
+    fx.Charge: Machine._charge,
+    fx.Note: Machine._note,
+    fx.StartNode: Machine._start_node,
+    fx.StopNode: Machine._stop_node,
+}

@@ -1,0 +1,299 @@
+"""Applications of the site as real processes: unpacked, wired to cameras, watched, accounted for.
+
+An application gets what is installed on its appliance and nothing else: its assets are read
+back from the appliance's storage, and it reaches cameras through a link of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from harness.appliance import graph
+from harness.appliance.effect import NodeEnded
+from harness.engine.process.link import Link
+from harness.engine.process.tally import Tally
+from harness.errors import Corrupt, PeerRefused, PeerTimeout
+from harness.record import kind
+from harness.runtime import telemetry
+from harness.runtime.process import Application
+from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
+from harness.runtime.unpack import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from harness.appliance.effect import StartNode
+    from harness.camera.live import Camera
+    from harness.engine.process.machine import Machine
+
+START_TIMEOUT_S = 60.0
+WINDOW_S = 1.0
+GRACE_S = 5.0
+CLOSE_GRACE_S = 1.0
+REGION = "us-east-1"
+
+
+@dataclass(eq=False)
+class Node:
+    """A running application."""
+
+    instance: str
+    machine: Machine
+    mailbox: str
+    link: Link
+    directory: Path
+    application: Application = field(default_factory=Application)
+    tally: Tally | None = None
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    watch: asyncio.Task[None] | None = None
+    stopping: bool = False
+
+
+class Nodes:
+    """All applications of a site. `name` gives the scenario's name of an instance id."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        directory: Path,
+        cameras: Mapping[str, Camera],
+        note: Callable[[str, str, Mapping[str, Any]], None],
+        elapsed: Callable[[], float],
+        name: Callable[[str], str],
+    ) -> None:
+        self.group = group
+        self.directory = directory
+        self.cameras = cameras
+        self.note = note
+        self.elapsed = elapsed
+        self.name = name
+        self._nodes: dict[str, Node] = {}
+        self._starts = 0
+
+    async def start(self, machine: Machine, request: StartNode) -> None:
+        """Returns when the application's SDK is up. Raises `PeerError` naming why it is not."""
+        await self.stop(request.instance, "replaced")
+        self._starts += 1
+        directory = self.directory / f"{self.name(request.instance)}-{self._starts}"
+        peers: set[tuple[str, int]] = set()
+        link = Link(self.group, opened=lambda _target, address: peers.add(address))
+        node = Node(request.instance, machine, request.mailbox, link, directory)
+        self._nodes[request.instance] = node
+        try:
+            spec = await self._spec(node, request)
+            cameras = {camera.name: self.cameras[camera.name] for camera in spec.cameras}
+            name = self.name(request.instance)
+            node.tally = Tally(name, cameras, peers, self.note, self.elapsed)
+            await node.application.start(spec, lambda message: _take(node, message))
+        except BaseException:
+            self._nodes.pop(request.instance, None)
+            await self._clear(node)
+            raise
+        node.watch = self.group.create_task(self._watch(node))
+        await self._until_started(node)
+
+    async def _until_started(self, node: Node) -> None:
+        assert node.watch is not None
+        started = self.group.create_task(node.started.wait())
+        try:
+            await asyncio.wait(
+                {started, node.watch},
+                timeout=START_TIMEOUT_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        except asyncio.CancelledError:
+            # Whoever waited is gone, by power loss or the end of the run: the rest ends by itself.
+            node.stopping = True
+            node.application.kill()
+            raise
+        finally:
+            started.cancel()
+        if node.started.is_set():
+            return
+        error = node.application.error_line
+        if node.watch.done():
+            raise PeerRefused(f"application {self.name(node.instance)} ended at its start: {error}")
+        await self.stop(node.instance, "did not start")
+        raise PeerTimeout(
+            f"application {self.name(node.instance)} made no node in {START_TIMEOUT_S:g} s"
+        )
+
+    async def _watch(self, node: Node) -> None:
+        """Windows while it runs; its end is told to the appliance and accounted for."""
+        ending = self.group.create_task(node.application.wait())
+        try:
+            while not ending.done():
+                await asyncio.wait({ending}, timeout=WINDOW_S)
+                if node.tally is not None and not ending.done():
+                    node.tally.report()
+            code = ending.result()
+        finally:
+            ending.cancel()
+        if self._nodes.get(node.instance) is node:
+            del self._nodes[node.instance]
+        await self._clear(node)
+        if not node.stopping and node.started.is_set():
+            reason = _why(code, node.application.error_line)
+            values = {"instance": node.instance, "line": reason, "code": code}
+            self.note(f"app/{self.name(node.instance)}", kind.APP_ERROR, values)
+            node.machine.deliver(node.mailbox, NodeEnded(node.instance, code, reason))
+
+    async def _clear(self, node: Node) -> None:
+        await node.link.close()
+        if node.tally is not None and node.watch is not None:
+            node.tally.account()
+        await asyncio.to_thread(shutil.rmtree, node.directory, True)
+
+    def kill(self, instance: str) -> None:
+        node = self._nodes.get(instance)
+        if node is not None:
+            node.application.kill()
+
+    async def stop(self, instance: str, _reason: str, grace_s: float = GRACE_S) -> None:
+        """Stop in good order; with no grace at all, as power loss does."""
+        node = self._nodes.get(instance)
+        if node is None or node.watch is None:
+            return
+        node.stopping = True
+        if grace_s > 0.0:
+            await node.application.stop(grace_s)
+        else:
+            node.application.kill()
+        await asyncio.wait({node.watch})
+
+    async def stop_all(self, appliance: str | None, reason: str, grace_s: float = GRACE_S) -> None:
+        chosen = [
+            instance
+            for instance, node in self._nodes.items()
+            if appliance is None or node.machine.name == appliance
+        ]
+        stops = (self.stop(instance, reason, grace_s) for instance in chosen)
+        ends = await asyncio.gather(*stops, return_exceptions=True)
+        for error in ends:  # every one was stopped before the first error is raised
+            if error is not None:
+                raise error
+
+    async def close(self) -> None:
+        """The end of the run, in good order or not: no process and no socket is left."""
+        try:
+            await self.stop_all(None, "end of the run", CLOSE_GRACE_S)
+        finally:
+            for node in self._nodes.values():  # those whose watch failed or was cancelled
+                await node.link.close()
+
+    # --- what the process is started with ------------------------------------------------------
+
+    async def _spec(self, node: Node, request: StartNode) -> ApplicationSpec:
+        document = request.document
+        packages = {package["name"]: package for package in document["packages"]}
+        manifests = {name: package["manifest"] for name, package in packages.items()}
+        try:
+            parsed = graph.parse(document["manifest"], document["overrides"])
+            resolved = graph.resolve(parsed, manifests)
+        except graph.GraphInvalid as error:
+            raise Corrupt(f"deployment document: {error}") from None
+        node.directory.mkdir(parents=True)
+        code = _asset(packages[resolved.code.package], resolved.code.interface.asset)
+        root = await self._unpack(node, request, code, "root")
+        models = []
+        for model in resolved.models:
+            asset = _asset(packages[model.package], model.interface.asset)
+            folder = await self._unpack(node, request, asset, f"model-{model.node}")
+            models.append(ModelFile(model.node, _model_file(folder), asset["descriptor"]))
+        entry = _entry(resolved.code.package, code["descriptor"])
+        state = self.directory / "state" / self.name(request.instance)
+        return ApplicationSpec(
+            instance=request.instance,
+            root=root,
+            entry=entry,
+            cameras=tuple([await self._camera(node, document, c) for c in resolved.cameras]),
+            parameters={p.port: p.value for p in resolved.parameters},
+            models=tuple(models),
+            outputs=tuple(port.name for port in resolved.code.interface.outputs),
+            storage=state / "storage",
+            logs=state / "logs",
+            region=REGION,
+        )
+
+    async def _camera(
+        self, node: Node, document: Mapping[str, Any], camera: graph.Camera
+    ) -> CameraInput:
+        source = document["cameras"][camera.node]
+        parts = urlsplit(source["url"])
+        local = await node.link.port(parts.hostname or "", parts.port or 554)
+        return CameraInput(
+            node=camera.node,
+            port=camera.port,
+            name=camera.node,
+            url=parts._replace(netloc=f"{node.link.host}:{local}").geturl(),
+            username=source["username"],
+            password=source["password"],
+        )
+
+    async def _unpack(
+        self, node: Node, request: StartNode, asset: Mapping[str, Any], name: str
+    ) -> Path:
+        """Read an asset back from the appliance's storage and unpack it."""
+        partition, offset, size = request.assets[asset["sha256"]]
+        target = node.directory / name
+
+        def work() -> None:
+            archive = node.directory / f"{name}.tar.gz"
+            archive.write_bytes(node.machine.disk[partition].read(offset, size))
+            unpack(archive, target)
+            archive.unlink()
+
+        await asyncio.to_thread(work)
+        return target
+
+
+def _take(node: Node, message: dict[str, Any]) -> None:
+    try:
+        parsed = telemetry.parse(message)
+    except Corrupt:  # the pipe is the application's, too: what it writes ends no run
+        node.application.malformed += 1
+        return
+    if isinstance(parsed, telemetry.Started):
+        node.started.set()
+    elif node.tally is not None:
+        node.tally.take(parsed)
+
+
+def _why(code: int, error_line: str) -> str:
+    """Why a process ended: a signal says nothing by itself, a traceback does in its last line."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return error_line or f"exit code {code}"
+
+
+def _asset(package: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    for asset in package["assets"]:
+        if asset["name"] == name:
+            found: Mapping[str, Any] = asset
+            return found
+    raise Corrupt(f"package {package['name']}: no asset {name!r}")
+
+
+def _entry(package: str, descriptor: Any) -> tuple[str, str]:
+    """The program and its file, as descriptor.json names them."""
+    try:
+        entry = descriptor["runtimeDescriptor"]["entry"]
+        return str(entry["path"]), str(entry["name"])
+    except (KeyError, TypeError):
+        raise Corrupt(
+            f"package {package}: descriptor.json has no runtimeDescriptor.entry",
+            hint='it must hold {"path": "python3", "name": "/panorama/..."}',
+        ) from None
+
+
+def _model_file(folder: Path) -> Path:
+    files = sorted(folder.rglob("*.onnx"))
+    if len(files) != 1:
+        raise Corrupt(f"model archive holds {len(files)} .onnx files", hint="it must hold one")
+    return files[0]

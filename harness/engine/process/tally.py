@@ -1,0 +1,192 @@
+"""From application telemetry and camera accounts to frames: windows, scores, final accounts.
+
+Latency is from the capture of a frame (its code in the picture and the camera's clock) to the
+moment the application put it out with its boxes. A frame that a camera sent and the reader
+never demuxed was lost on the network when its connection broke, and is in flight when the
+reader itself closed it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.camera.scene import Box
+from harness.camera.score import score
+from harness.record import framecode, kind
+from harness.record.histogram import Histogram
+from harness.runtime import telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from harness.camera.live import Camera
+    from harness.camera.outbox import SessionAccount
+
+LATENCY_MAX_S = 60.0
+
+
+@dataclass(slots=True)
+class _Window:
+    delivered: int = 0
+    detected: int = 0
+    missed: int = 0
+    false: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+    inference: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """One camera as one application process reads it."""
+
+    camera: Camera
+    counts: dict[int, telemetry.Counts] = field(default_factory=dict)
+    connection: int | None = None  # the number of the one that is up
+    first: bool = True
+    missed: bool = False  # its loss has been told
+    told: int = 0  # frames the application had in hands, told one by one
+    window: _Window = field(default_factory=_Window)
+
+
+class Tally:
+    """The frames of one application process, from its start to its end.
+
+    `peers` holds the local addresses of this application's connections to cameras: what the
+    camera server knows its readers by. `monotonic` is the clock frames are stamped with.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        cameras: Mapping[str, Camera],
+        peers: set[tuple[str, int]],
+        note: Callable[[str, str, Mapping[str, Any]], None],
+        elapsed: Callable[[], float],
+    ) -> None:
+        self.instance = instance
+        self.source = f"app/{instance}"
+        self._readers = {name: _Reader(camera) for name, camera in cameras.items()}
+        self._peers = peers
+        self._note = note
+        self._elapsed = elapsed
+        self._began_s = self._window_s = elapsed()
+
+    def take(self, message: telemetry.Message) -> None:
+        """Fold one message in; what is said of cameras that nobody gave it is passed over."""
+        if isinstance(message, telemetry.Inference):
+            # A call has no camera: it is counted with the first one.
+            first = next(iter(self._readers.values()), None)
+            if first is not None:
+                first.window.inference.record(message.duration_ms)
+            return
+        reader = self._readers.get(getattr(message, "camera", ""))
+        if reader is None:
+            return
+        match message:
+            case telemetry.Frame():
+                self._frame(reader, message)
+            case telemetry.Counts():
+                reader.counts[message.connection] = message
+            case telemetry.CameraConnected():
+                self._connected(reader, message)
+            case telemetry.CameraLost():
+                self._lost(reader, message)
+
+    def _connected(self, reader: _Reader, message: telemetry.CameraConnected) -> None:
+        reader.connection = message.connection
+        reader.missed = False
+        values = {"camera": message.camera, "instance": self.instance}
+        self._note(self.source, kind.CAMERA_CONNECTED, values)
+        if reader.first:
+            reader.first = False
+            duration_s = round(self._elapsed() - self._began_s, 6)
+            first = {"camera": message.camera, "duration_s": duration_s}
+            self._note(self.source, kind.APP_FIRST_FRAME, first)
+
+    def _lost(self, reader: _Reader, message: telemetry.CameraLost) -> None:
+        # Each further try that fails says the same: only the loss itself is an event.
+        if not reader.missed:
+            values = {
+                "camera": message.camera,
+                "instance": self.instance,
+                "line": message.line,
+            }
+            self._note(self.source, kind.CAMERA_LOST, values)
+        reader.connection = None
+        reader.missed = True
+
+    def _frame(self, reader: _Reader, frame: telemetry.Frame) -> None:
+        window = reader.window
+        window.delivered += 1
+        reader.told += 1
+        if frame.put_s is None or frame.index is None or frame.time_us is None:
+            return
+        clip = reader.camera.clip
+        code = framecode.FrameCode(frame.clip_id or 0, frame.index, frame.time_us)
+        _, captured_s = framecode.resolve(
+            code, reader.camera.epoch_s, clip.duration_s, frame.arrived_s
+        )
+        latency_s = frame.put_s - captured_s
+        if 0.0 <= latency_s <= LATENCY_MAX_S:
+            window.latency.record(latency_s * 1000.0)
+        found = [Box(*entry) for entry in frame.detections]
+        result = score(found, clip.truth(frame.index))
+        window.detected += result.tp
+        window.false += result.fp
+        window.missed += result.fn
+
+    def report(self) -> None:
+        """Write the window that ends now, for every camera."""
+        now_s = self._elapsed()
+        for name, reader in self._readers.items():
+            window, reader.window = reader.window, _Window()
+            values = {
+                "camera": name,
+                "instance": self.instance,
+                "from_s": round(self._window_s, 6),
+                "to_s": round(now_s, 6),
+                "delivered": window.delivered,
+                "detected": window.detected,
+                "missed": window.missed,
+                "false": window.false,
+                "latency_ms": window.latency.to_json(),
+                "inference_ms": window.inference.to_json(),
+            }
+            self._note(self.source, kind.FRAMES, values)
+        self._window_s = now_s
+
+    def account(self) -> None:
+        """The final account of every camera. Call it when the process is gone."""
+        self.report()
+        for name, reader in self._readers.items():
+            counts = list(reader.counts.values())
+            sent = sum(session.frames_sent for session in self._sessions(reader))
+            # The last counts of a killed process may be older than the frames it told of.
+            delivered = max(sum(c.delivered for c in counts), reader.told)
+            skipped = sum(c.skipped for c in counts)
+            dropped = sum(c.dropped_decoder for c in counts)
+            seen = max(sum(c.packets for c in counts), delivered + skipped + dropped)
+            lost = max(0, min(self._unseen_before(reader), sent - seen))
+            values = {
+                "camera": name,
+                "instance": self.instance,
+                "sent": sent,
+                "delivered": delivered,
+                "lost_network": lost,
+                "dropped_decoder": dropped,
+                "skipped_application": skipped,
+                "in_flight": sent - delivered - lost - dropped - skipped,
+            }
+            self._note(self.source, kind.FRAME_ACCOUNT, values)
+
+    def _unseen_before(self, reader: _Reader) -> int:
+        """Frames sent on connections that broke, all but the one that is up, and never demuxed."""
+        sessions, current = list(self._sessions(reader)), reader.connection
+        if current is not None:
+            sessions = sessions[:-1]
+        seen = sum(c.packets for n, c in reader.counts.items() if current is None or n < current)
+        return sum(session.frames_sent for session in sessions) - seen
+
+    def _sessions(self, reader: _Reader) -> Iterable[SessionAccount]:
+        return (s for s in reader.camera.sessions if s.peer in self._peers)

@@ -1,0 +1,109 @@
+"""What a run can do to a site: the commands that workload programs yield.
+
+The same trick as in the appliance: a workload is a generator over these frozen values, so one
+description of a run drives every rung. A command's outcome is sent back, a `PeerError` thrown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from harness.engine.situation import Situation
+    from harness.scenario.plan import FaultPlan
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Base of all commands."""
+
+
+SiteProgram: TypeAlias = Generator[Command, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Command):
+    """An operation of the control plane's API. Outcome: its response members."""
+
+    operation: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PutObject(Command):
+    """Store an object as a deployment script does. Outcome: None."""
+
+    bucket: str
+    key: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Command):
+    """Let `duration_s` engine seconds pass."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Poll(Command):
+    """Wait one polling interval of the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed(Command):
+    """Outcome: engine seconds since the run started."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOn(Command):
+    appliance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plug(Command):
+    """Put a USB stick with these files into the appliance."""
+
+    appliance: str
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Strike(Command):
+    fault: FaultPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Heal(Command):
+    fault: FaultPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Tell(Command):
+    """Write an event of the run itself into the history."""
+
+    kind: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Command):
+    """Outcome: `question(situation)`, what the history says at this moment."""
+
+    question: Callable[[Situation], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fork(Command):
+    """Run branches side by side. Outcome: None when all ended; the first error is thrown."""
+
+    branches: tuple[SiteProgram[None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account(Command):
+    """Stop every application in good order and write the frame accounts."""

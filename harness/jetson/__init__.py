@@ -1,0 +1,1 @@
+"""What the hardware would do: device profiles and the performance model. Pure."""

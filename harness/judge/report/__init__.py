@@ -1,0 +1,1 @@
+"""Reports of a run, rendered from its run directory alone: HTML, Markdown, JUnit XML."""

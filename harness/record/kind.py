@@ -1,0 +1,60 @@
+"""The vocabulary of the history: every kind of event, who writes it, and its values.
+
+Checkers and reports rely on these names; engines write them. Times are engine seconds,
+`duration_s` is measured by the same clock as `Event.t_s`.
+"""
+
+# The run itself (source `scenario`)
+RUN_STARTED = "run.started"  # plan (digest), time_scale
+RUN_ENDED = "run.ended"  # outcome: completed | interrupted | failed, error
+PHASE_STARTED = "phase.started"  # phase: bring-up | workload | convergence
+STEP_STARTED = "step.started"  # step (text), action, index ("3" or "3.1.2" inside parallel)
+STEP_ENDED = "step.ended"  # step, action (provision|deploy|...), index, ok, duration_s, error
+
+# The appliance (source `appliance/<name>`)
+POWERED = "appliance.powered"  # {}
+BOOTED = "appliance.booted"  # slot, version, committed, fuse_level, duration_s
+BOOT_REFUSED = "boot.refused"  # slot, version, reason
+STOPPED = "appliance.stopped"  # reason: reboot | power-cut | shutdown | no-bootable-slot
+STATE = "appliance.state"  # state: off|booting|provisioning|connecting|online|offline|failed
+LED = "panel.led"  # led: status | network, colour, pattern: steady|slow|fast|off
+PROVISIONED = "provision.ended"  # device, duration_s
+LINK_CONNECTED = "link.connected"  # attempt, duration_s (since first try or since loss)
+LINK_LOST = "link.lost"  # reason
+LINK_REFUSED = "link.refused"  # reason, attempt
+SLOTS = "boot.control"  # active, slots: {a: {bootable, successful, tries}}, fuse_level
+OTA_PHASE = "ota.phase"  # job, phase: downloading|verifying|writing|rebooting|health-check|...
+OTA_ENDED = "ota.ended"  # job, outcome, version_from, version_to, duration_s, reason
+JOB_REPORTED = "job.reported"  # job, status (UpdateProgress)
+NODE_STARTED = "node.started"  # instance, attempt
+NODE_ENDED = "node.ended"  # instance, code, reason
+INSTALLED = "app.installed"  # instance, bytes, duration_s
+INSTALL_FAILED = "app.install-failed"  # instance, reason
+REMOVED = "app.removed"  # instance
+LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's logs
+
+# The application and the cameras (source `app/<instance>` and `camera/<name>`)
+APP_FIRST_FRAME = "app.first-frame"  # camera, duration_s since node start
+APP_ERROR = "app.error"  # line (last line of the traceback), code
+CAMERA_CONNECTED = "camera.connected"  # camera, instance
+CAMERA_LOST = "camera.lost"  # camera, instance, line (what the camera node logs)
+FRAMES = "frames.window"  # see below
+# frames.window, one a second per (camera, reader), source `app/<instance>`:
+#   camera, instance, from_s, to_s,
+#   delivered (frames handed to the application), detected (tp), missed (fn), false (fp),
+#   latency_ms  histogram (capture to detection), inference_ms histogram (per call)
+#   both as `Histogram.to_json()`
+FRAME_ACCOUNT = "frames.account"
+# frames.account, once per (camera, instance) when the run ends (and at node end):
+#   camera, instance, sent, delivered, lost_network, dropped_decoder, skipped_application, in_flight
+
+# Faults (source `nemesis`)
+FAULT_INJECTED = "fault.injected"  # fault (id), fault_kind, target, label, parameters
+FAULT_OBSERVED = "fault.observed"  # fault, by (the kind of event that shows it), after_s
+FAULT_HEALED = "fault.healed"  # fault
+FAULT_RECOVERED = "fault.recovered"  # fault, by, after_s (since heal)
+
+# The control plane (source `cloud`)
+CLOUD_DEVICE = "cloud.device"  # device (name), status: DeviceAggregatedStatus
+CLOUD_INSTANCE = "cloud.instance"  # instance, name, status: ApplicationInstanceStatus, description
+CLOUD_JOB = "cloud.job"  # job, device, status: UpdateProgress

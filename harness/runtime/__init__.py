@@ -1,0 +1,1 @@
+"""Running application code: packages, the application SDK, cameras, models, the process."""

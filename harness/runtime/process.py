@@ -1,0 +1,260 @@
+"""One application process: started, listened to, stopped, and never left behind.
+
+The process leads its own process group; the group is killed when the process ends, the process
+is killed when the harness dies (`launch`). Its environment holds what the container's would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import harness
+from harness.errors import CapabilityMissing, Corrupt, EngineError
+from harness.runtime.console import Console
+from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, CameraInput, ModelFile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["Application", "ApplicationSpec", "CameraInput", "ModelFile"]
+
+CONSOLE = "console_output.log"
+CODE_LOGS = "code"  # what the application sees as /opt/aws/panorama/logs
+CLOSE_CAMERAS_S = 1.5  # how long an application may take to close its cameras before SIGTERM
+DRAIN_S = 2.0  # how long output is still read after the end, if a stray child holds it open
+_READ_BYTES = 1 << 16
+_LINE_BYTES_MAX = 1 << 20
+_HERE = Path(__file__).parent
+
+
+class Application:
+    """The process of one application instance: started once, then waited for or stopped.
+
+    Its output goes to `<logs>/console_output.log` (rotating, at most 11 MB), what it writes to
+    `/opt/aws/panorama/logs` to `<logs>/code/`.
+    """
+
+    def __init__(self) -> None:
+        self.malformed = 0  # telemetry lines that were not JSON objects
+        self._process: asyncio.subprocess.Process | None = None
+        self._console: Console | None = None
+        self._watch: asyncio.Task[int] | None = None
+        self._control_fd = -1
+        self._sdk_up = False
+        self._cameras_closed = asyncio.Event()
+
+    async def start(
+        self, spec: ApplicationSpec, on_telemetry: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Start the process. `on_telemetry` gets each message, in the event loop, as a dict.
+
+        `harness.runtime.telemetry.parse` makes it typed. Raises `Corrupt` when the container's
+        files lack the entry, `CapabilityMissing` when this machine lacks the entry's program.
+        """
+        if self._process is not None:
+            raise EngineError("this application ran before", hint="make a new Application")
+        command = _command(spec)
+        for directory in (spec.storage, spec.logs / CODE_LOGS):
+            directory.mkdir(parents=True, exist_ok=True)
+        telemetry_read, telemetry_write = os.pipe()
+        output_read, output_write = os.pipe()
+        control_read, self._control_fd = os.pipe()
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(spec.to_json())
+                file.flush()
+                files = (file.fileno(), telemetry_write, control_read)
+                self._process = await asyncio.create_subprocess_exec(
+                    *_launcher(spec),
+                    *command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output_write,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=files,
+                    env=_environment(spec, files),
+                    start_new_session=True,
+                )
+        except BaseException:
+            for fd in (telemetry_read, output_read, self._control_fd):
+                os.close(fd)
+            raise
+        finally:
+            for fd in (telemetry_write, output_write, control_read):
+                os.close(fd)
+        self._console = Console(spec.logs / CONSOLE)
+        self._watch = asyncio.create_task(
+            self._run(self._process, output_read, telemetry_read, on_telemetry),
+            name=f"application {spec.instance}",
+        )
+
+    @property
+    def pid(self) -> int:
+        """Of the process, which is also its process group. Raises `EngineError` before start."""
+        return self._started().pid
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines it printed, oldest first (at most 50)."""
+        return self._console.lines() if self._console is not None else ()
+
+    @property
+    def error_line(self) -> str:
+        """The last line that is not blank: of a traceback, what went wrong."""
+        return next((line for line in reversed(self.last_lines) if line.strip()), "")
+
+    async def wait(self) -> int:
+        """Exit code (negative: ended by that signal), once all output and telemetry are in."""
+        self._started()
+        assert self._watch is not None
+        return await asyncio.shield(self._watch)
+
+    async def stop(self, grace_s: float = 10.0) -> int:
+        """Close its cameras, then SIGTERM, then after `grace_s` SIGKILL, all to the group."""
+        process = self._started()
+        assert self._watch is not None
+        if self._sdk_up and not self._watch.done():
+            with contextlib.suppress(OSError):
+                os.write(self._control_fd, b"stop\n")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_CAMERAS_S):
+                    await self._cameras_closed.wait()
+        if not self._watch.done():
+            _signal_group(process, signal.SIGTERM)
+            await asyncio.wait([self._watch], timeout=grace_s)
+        self.kill()
+        return await self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, at once; `wait` tells when it is over."""
+        if self._watch is not None and not self._watch.done():
+            _signal_group(self._started(), signal.SIGKILL)
+
+    def _started(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise EngineError("the application was not started", hint="await start() first")
+        return self._process
+
+    async def _run(
+        self,
+        process: asyncio.subprocess.Process,
+        output_fd: int,
+        telemetry_fd: int,
+        on_telemetry: Callable[[dict[str, Any]], None],
+    ) -> int:
+        """Own the process until nothing of it is left."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                readers = [
+                    group.create_task(self._copy_output(output_fd)),
+                    group.create_task(self._listen(telemetry_fd, on_telemetry)),
+                ]
+                code = await process.wait()
+                _signal_group(process, signal.SIGKILL)
+                await asyncio.wait(readers, timeout=DRAIN_S)
+                for reader in readers:
+                    reader.cancel()
+        finally:
+            _signal_group(process, signal.SIGKILL)
+            await process.wait()
+            os.close(self._control_fd)
+            self._cameras_closed.set()
+            if self._console is not None:
+                self._console.close()
+        return code
+
+    async def _copy_output(self, output_fd: int) -> None:
+        assert self._console is not None
+        async with _reading(output_fd) as reader:
+            while chunk := await reader.read(_READ_BYTES):
+                self._console.write(chunk)
+
+    async def _listen(
+        self, telemetry_fd: int, on_telemetry: Callable[[dict[str, Any]], None]
+    ) -> None:
+        async with _reading(telemetry_fd) as reader:
+            while True:
+                try:
+                    line = await reader.readline()
+                    message = json.loads(line) if line else None
+                except ValueError:  # not JSON, or longer than any message: somebody else's bytes
+                    self.malformed += 1
+                    continue
+                if not line:
+                    return
+                self._hand_on(message, on_telemetry)
+
+    def _hand_on(self, message: Any, on_telemetry: Callable[[dict[str, Any]], None]) -> None:
+        if not isinstance(message, dict):
+            self.malformed += 1
+            return
+        self._sdk_up = self._sdk_up or message.get("kind") == "Started"
+        on_telemetry(message)
+        if message.get("kind") == "Stopped":
+            self._cameras_closed.set()
+
+
+@contextlib.asynccontextmanager
+async def _reading(fd: int) -> AsyncIterator[asyncio.StreamReader]:
+    """The reading end of a pipe as a stream; closed at the end, whoever still holds the other."""
+    reader = asyncio.StreamReader(limit=_LINE_BYTES_MAX)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", 0)
+    )
+    try:
+        yield reader
+    finally:
+        transport.close()
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _launcher(spec: ApplicationSpec) -> list[str]:
+    """The command that becomes the application: isolated, without site packages, quick."""
+    places = (spec.root.resolve(), spec.storage.resolve())
+    logs = (spec.logs / CODE_LOGS).resolve()
+    script = _HERE / "launch.py"
+    return [sys.executable, "-I", "-S", *map(str, (script, os.getpid(), *places, logs))]
+
+
+def _command(spec: ApplicationSpec) -> list[str]:
+    """The descriptor's entry as a command of this machine."""
+    path, *arguments = spec.entry
+    for word in arguments:
+        if word.startswith("/panorama/") and not (spec.root / word.lstrip("/")).is_file():
+            raise Corrupt(
+                f"{spec.instance}: the container has no {word}",
+                hint="descriptor.json names the entry; the file must be in the package's src/",
+            )
+    program = sys.executable if path in ("python3", "python") else shutil.which(path)
+    if program is None:
+        raise CapabilityMissing(
+            f"{spec.instance}: this machine has no {path!r}",
+            hint="the entry's path must be python3, or a program that is installed here",
+        )
+    return [program, *arguments]
+
+
+def _environment(spec: ApplicationSpec, files: tuple[int, ...]) -> dict[str, str]:
+    ours = Path(harness.__file__).parent.parent
+    return {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/tmp",
+        "LANG": "C.UTF-8",
+        "AWS_REGION": spec.region,
+        "PYTHONPATH": f"{_HERE / 'sdk'}:{ours}",
+        "PYTHONUNBUFFERED": "1",
+        FILES_VARIABLE: ":".join(map(str, files)),
+    }

@@ -1,0 +1,97 @@
+"""What an application process is started with, and how it reaches the process: as one file.
+
+The file is inherited open and has no name, so camera credentials are neither on the command
+line nor in the environment nor on disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Value: TypeAlias = "str | int | float | bool"
+
+# Names the inherited files, `<spec>:<telemetry>:<control>` as descriptor numbers.
+FILES_VARIABLE = "HARNESS_APPLICATION_FILES"
+_READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class CameraInput:
+    """A camera feeding the input `port`; `url` (rtsp://) as reachable from this machine."""
+
+    node: str
+    port: str
+    name: str
+    url: str
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model `node`: its ONNX file and its descriptor.json (`mlModelDescriptor`)."""
+
+    node: str
+    path: Path
+    descriptor: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationSpec:
+    """One application instance.
+
+    `root` is the unpacked container file system, `entry` the descriptor's path and name,
+    `parameters` maps input ports to values, `outputs` are the code node's output ports and
+    `inputs` its media input ports (those with cameras need not be named).
+    """
+
+    instance: str
+    root: Path
+    entry: tuple[str, ...]
+    cameras: tuple[CameraInput, ...]
+    parameters: Mapping[str, Value]
+    models: tuple[ModelFile, ...]
+    outputs: tuple[str, ...]
+    storage: Path
+    logs: Path
+    region: str
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def media_ports(self) -> tuple[str, ...]:
+        """Every media input port, in order, each once."""
+        return tuple(dict.fromkeys((*self.inputs, *(camera.port for camera in self.cameras))))
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self), default=str).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> ApplicationSpec:
+        values = json.loads(data)
+        models = [ModelFile(m["node"], Path(m["path"]), m["descriptor"]) for m in values["models"]]
+        return cls(
+            **{
+                **values,
+                **{name: Path(values[name]) for name in ("root", "storage", "logs")},
+                **{name: tuple(values[name]) for name in ("entry", "outputs", "inputs")},
+                "cameras": tuple(CameraInput(**camera) for camera in values["cameras"]),
+                "models": tuple(models),
+            }
+        )
+
+
+def read_inherited(fd: int) -> ApplicationSpec:
+    """The spec from the inherited file `fd`, wherever its offset stands."""
+    data, offset = b"", 0
+    while chunk := os.pread(fd, _READ_BYTES, offset):
+        data += chunk
+        offset += len(chunk)
+    return ApplicationSpec.from_json(data)

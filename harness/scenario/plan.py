@@ -1,0 +1,228 @@
+"""The plan: a scenario compiled to frozen data, every choice made, every seed drawn.
+
+Engines run plans and nothing else; a plan printed by `harness plan` is the whole truth about
+what a run will do. `Plan.to_json()` is canonical and its digest names the plan in the history.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from harness.record.canonical import digest
+from harness.scenario.quirk import NONE, Quirks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.jetson.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class AppliancePlan:
+    """One appliance: its hardware profile and the firmware it leaves the factory with."""
+
+    name: str
+    profile: Profile
+    firmware: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """One synthetic camera, everything resolved from its camera profile and the scenario."""
+
+    name: str
+    profile: str
+    width_px: int
+    height_px: int
+    rate_fps: float
+    gop_frames: int
+    bitrate_kbps: int
+    clip_s: float
+    objects: int
+    path: str
+    username: str
+    password: str = field(metadata={"secret": True})
+    seed: int
+    scheme: str = "digest"
+    quirks: Quirks = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """A firmware image offered for updates; `defects` name what is wrong with it."""
+
+    version: str
+    defects: tuple[str, ...]
+    size_bytes: int
+    fuse_level: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationPlan:
+    """An application directory (panoramacli layout) that deploy steps refer to by name."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """A fault with its target, its heal and its parameters. `at_s` None: when its step comes."""
+
+    id: str
+    kind: str
+    target: str
+    for_s: float
+    at_s: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    appliance: str
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """Deploy `application` to `appliance`; `inputs` maps a camera node of the graph to cameras."""
+
+    instance: str
+    application: str
+    appliance: str
+    inputs: Mapping[str, tuple[str, ...]]
+    parameters: Mapping[str, Any]
+    timeout_s: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    instance: str
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """OTA to `image`; `expect` is `committed`, `rolled-back` or `refused`."""
+
+    appliance: str
+    image: str
+    expect: str
+    allow_major: bool
+    timeout_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reboot:
+    appliance: str
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """Inject a fault, hold it for its time, heal it, and wait until it is recovered from."""
+
+    fault: FaultPlan
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Let the site run for a while."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Branches run side by side; each branch is a sequence of steps."""
+
+    branches: tuple[tuple[Step, ...], ...]
+
+
+Step: TypeAlias = "Provision | Deploy | Remove | Update | Reboot | Inject | Observe | Parallel"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """A checker of `harness.judge` by name, with its parameters."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPlan:
+    """A limit on a measurement: `statistic` is p50 | p90 | p99 | max | mean | min | value."""
+
+    measurement: str
+    statistic: str
+    comparison: str  # "<=" or ">="
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does. Times are engine seconds; nemesis times count from the workload's start.
+
+    `time_scale` is how many device seconds pass in one wall second on the process rung: it
+    shortens modelled durations (boot, flash writes, back-off), never video, inference or the
+    network. The model rung ignores it.
+    """
+
+    scenario: str
+    description: str
+    source: str
+    seed: int
+    engine: str
+    time_scale: float
+    appliances: tuple[AppliancePlan, ...]
+    cameras: tuple[CameraPlan, ...]
+    images: tuple[ImagePlan, ...]
+    applications: tuple[ApplicationPlan, ...]
+    bring_up: tuple[Step, ...]
+    workload: tuple[Step, ...]
+    nemesis: tuple[FaultPlan, ...]
+    checks: tuple[CheckPlan, ...]
+    limits: tuple[LimitPlan, ...]
+    stop_after_s: float
+    converge_within_s: float
+    schema: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values; steps carry their class name under `step`.
+
+        Passwords are left out: they derive from the seed, and a run directory is handed around.
+        """
+        value = _plain(self)
+        assert isinstance(value, dict)
+        return value
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: same scenario and seed, same digest."""
+        return digest(self.to_json())
+
+
+_STEPS = (Provision, Deploy, Remove, Update, Reboot, Inject, Observe, Parallel)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {
+            f.name: _plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not f.metadata.get("secret")
+        }
+        if isinstance(value, _STEPS):
+            plain = {"step": type(value).__name__.lower(), **plain}
+        return plain
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,271 @@
+"""What a schema cannot say: names that must exist, numbers that must agree; all with places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.scenario.firmware import fuse_level
+from harness.scenario.problem import FileInvalid, did_you_mean
+from harness.scenario.profile import appliance_profile, camera_profile
+from harness.scenario.schema import ENGINES, ENGINES_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from harness.fault import FaultKind
+    from harness.jetson.profile import Profile
+    from harness.scenario.camera import CameraProfile
+    from harness.scenario.document import Document, Loc
+    from harness.scenario.problem import Problem
+    from harness.scenario.profile import ProfileLibrary
+    from harness.scenario.schema import (
+        DeployFile,
+        FaultFile,
+        NemesisFile,
+        ScenarioFile,
+        StepFile,
+        UpdateFile,
+    )
+
+CAMERAS_PER_APPLICATION_MAX = 8  # vendor's developer guide, quotas
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names a scenario may use that come from elsewhere. None: whatever it says."""
+
+    faults: Mapping[str, FaultKind]
+    defects: Iterable[str]
+    checks: Mapping[str, tuple[str, ...]] | None
+
+
+@dataclass(slots=True)
+class Review:
+    """Collects problems, and what was resolved on the way."""
+
+    document: Document
+    file: ScenarioFile
+    known: Known
+    problems: list[Problem] = field(default_factory=list)
+    appliance_profiles: dict[str, Profile] = field(default_factory=dict)
+    camera_profiles: dict[str, CameraProfile] = field(default_factory=dict)
+    applications: dict[str, Path] = field(default_factory=dict)
+
+    def add(self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        self.problems.append(self.document.problem(loc, message, hint=hint, at_key=at_key))
+
+    def name(
+        self, loc: Loc, what: str, name: str, known: Iterable[str], *, at_key: bool = False
+    ) -> bool:
+        """Whether `name` is known; if not, a problem that says what is."""
+        names = list(known)
+        if name in names:
+            return True
+        hint = did_you_mean(name, names, what=f"known {what}s")
+        self.add(loc, f"unknown {what} `{name}`", hint, at_key=at_key)
+        return False
+
+
+def review(found: Review, library: ProfileLibrary) -> None:
+    """Check everything but applications and the order of steps; resolve profiles."""
+    _profiles(found, library)
+    _images(found)
+    for loc, step in walk(found.file):
+        _step(found, loc, step)
+    _nemesis(found)
+    _checks(found)
+
+
+def walk(file: ScenarioFile) -> Iterator[tuple[Loc, StepFile]]:
+    """Every step with its place, those inside `parallel` too."""
+    for part in ("bring_up", "workload"):
+        yield from _walk((part,), getattr(file, part))
+
+
+def _walk(loc: Loc, steps: list[StepFile]) -> Iterator[tuple[Loc, StepFile]]:
+    for index, step in enumerate(steps):
+        yield (*loc, index), step
+        for branch, inner in enumerate(step.parallel or ()):
+            yield from _walk((*loc, index, "parallel", branch), inner)
+
+
+def _profiles(found: Review, library: ProfileLibrary) -> None:
+    site = found.file.site
+    for name, appliance in site.appliances.items():
+        loc: Loc = ("site", "appliances", name, "profile")
+        _load(found, loc, appliance.profile, "appliances", library, found.appliance_profiles)
+        profile = found.appliance_profiles.get(appliance.profile)
+        if profile and fuse_level(appliance.firmware) < profile.fuse_level:
+            found.add(
+                ("site", "appliances", name, "firmware"),
+                f"firmware {appliance.firmware} has fuse level {fuse_level(appliance.firmware)}: "
+                f"a {profile.name} leaves the factory with {profile.fuse_level} fuses blown",
+                "choose a newer firmware",
+            )
+    for name, camera in site.cameras.items():
+        loc = ("site", "cameras", name, "profile")
+        _load(found, loc, camera.profile, "cameras", library, found.camera_profiles)
+
+
+def _load(
+    found: Review,
+    loc: Loc,
+    name: str,
+    kind: str,
+    library: ProfileLibrary,
+    into: dict[str, Any],
+) -> None:
+    if name in into:
+        return
+    path = library.find(kind, name)
+    if path is None:
+        what = f"{kind.removesuffix('s')} profile"
+        found.name(loc, what, name, library.known(kind))
+        return
+    read: Callable[..., Any] = appliance_profile if kind == "appliances" else camera_profile
+    try:
+        into[name] = read(path, shown_as=f"{path.parent.parent.name}/{kind}/{path.name}")
+    except FileInvalid as invalid:
+        found.problems += invalid.problems
+
+
+def _images(found: Review) -> None:
+    for version, image in found.file.images.items():
+        for index, defect in enumerate(image.defects):
+            loc: Loc = ("images", version, "defects", index)
+            found.name(loc, "defect", defect, found.known.defects)
+        for profile in found.appliance_profiles.values():
+            if image.size > profile.slot_bytes:
+                found.add(
+                    ("images", version, "size"),
+                    f"image {version} is larger than a slot of {profile.name}",
+                    f"at most {profile.slot_bytes >> 20}MiB",
+                )
+
+
+def _step(found: Review, loc: Loc, step: StepFile) -> None:
+    appliances = found.file.site.appliances
+    for verb in ("provision", "reboot"):
+        named = getattr(step, verb) or ()
+        for index, name in enumerate(named):
+            place = (*loc, verb, index)
+            if found.name(place, "appliance", name, appliances) and name in named[:index]:
+                found.add(place, f"appliance `{name}` is named twice", "name it once")
+    if step.deploy:
+        _deploy(found, (*loc, "deploy"), step.deploy)
+    if step.update:
+        _update(found, (*loc, "update"), step.update)
+    if step.fault:
+        _fault(found, (*loc, "fault"), step.fault)
+
+
+def _deploy(found: Review, loc: Loc, deploy: DeployFile) -> None:
+    file = found.file
+    found.name((*loc, "application"), "application", deploy.application, file.applications)
+    if found.name((*loc, "on"), "appliance", deploy.appliance, file.site.appliances):
+        _streams(found, loc, deploy)
+    for port, cameras in deploy.inputs.items():
+        for index, name in enumerate(cameras):
+            place = (*loc, "inputs", port, index)
+            if found.name(place, "camera", name, file.site.cameras) and name in cameras[:index]:
+                found.add(place, f"camera `{name}` is named twice", "name it once")
+
+
+def _streams(found: Review, loc: Loc, deploy: DeployFile) -> None:
+    count = sum(len(cameras) for cameras in deploy.inputs.values())
+    profile = found.appliance_profiles.get(found.file.site.appliances[deploy.appliance].profile)
+    most = min(CAMERAS_PER_APPLICATION_MAX, profile.streams_max if profile else count)
+    if count > most:
+        message = f"{count} cameras: an application reads at most {most}"
+        found.add((*loc, "inputs"), message, "deploy a second instance for the others")
+
+
+def _update(found: Review, loc: Loc, update: UpdateFile) -> None:
+    found.name((*loc, "appliance"), "appliance", update.appliance, found.file.site.appliances)
+    found.name((*loc, "image"), "image", update.image, found.file.images)
+
+
+def _fault(found: Review, loc: Loc, fault: FaultFile) -> None:
+    if not found.name((*loc, "kind"), "fault", fault.kind, found.known.faults):
+        return
+    kind = found.known.faults[fault.kind]
+    _target(found, (*loc, "target"), fault, kind.target)
+    if fault.for_s == 0 and kind.target != "instance":
+        found.add(loc, f"`for` is missing: how long does {fault.kind} last?", 'for example "3s"')
+    for name, value in fault.parameters.items():
+        place = (*loc, "parameters", name)
+        if not found.name(place, f"parameter of {fault.kind}", name, kind.parameters):
+            continue
+        expected = kind.parameters[name][0]
+        if not _is(value, expected):
+            given = type(value).__name__
+            found.add(place, f"`{name}` is {expected.__name__}, not {given}")
+
+
+def _is(value: Any, expected: type) -> bool:
+    if expected is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is expected
+
+
+def _target(found: Review, loc: Loc, fault: FaultFile, wanted: str) -> None:
+    by_kind: dict[str, set[str]] = {
+        "appliance": set(found.file.site.appliances),
+        "camera": set(found.file.site.cameras),
+        "instance": {step.deploy.instance for _, step in walk(found.file) if step.deploy},
+    }
+    if fault.target in by_kind[wanted]:
+        return
+    others = [kind for kind, names in by_kind.items() if fault.target in names]
+    if others:
+        message = f"{fault.kind} strikes {_a(wanted)}, and `{fault.target}` is {_a(others[0])}"
+        hint = did_you_mean(fault.target, by_kind[wanted], what=f"known {wanted}s")
+        found.add(loc, message, hint)
+    else:
+        found.name(loc, wanted, fault.target, by_kind[wanted])
+
+
+def _a(noun: str) -> str:
+    return f"a{'n' if noun[0] in 'aeiou' else ''} {noun}"
+
+
+def _nemesis(found: Review) -> None:
+    struck: dict[tuple[str, str], list[NemesisFile]] = {}
+    for index, fault in enumerate(found.file.nemesis):
+        loc: Loc = ("nemesis", index)
+        _fault(found, loc, fault)
+        if fault.at_s + fault.for_s > found.file.stop_after:
+            hint = "let it heal before stop_after"
+            found.add((*loc, "at"), f"{fault.kind} outlasts the run", hint)
+        earlier = struck.setdefault((fault.kind, fault.target), [])
+        if any(_overlap(fault, other) for other in earlier):
+            message = f"{fault.kind} strikes `{fault.target}` while it already does"
+            found.add((*loc, "at"), message, "a fault must heal before it comes again")
+        earlier.append(fault)
+
+
+def _overlap(one: NemesisFile, other: NemesisFile) -> bool:
+    return one.at_s <= other.at_s + other.for_s and other.at_s <= one.at_s + one.for_s
+
+
+def _checks(found: Review) -> None:
+    seen: set[str] = set()
+    for index, entry in enumerate(found.file.checks):
+        ((name, parameters),) = entry.items()
+        loc: Loc = ("checks", index)
+        place = (*loc, name)
+        if name in seen:
+            found.add(place, f"check `{name}` is listed twice", "list it once", at_key=True)
+        seen.add(name)
+        engines = parameters.get(ENGINES_KEY, ENGINES)
+        if not isinstance(engines, list | tuple) or not engines or not set(engines) <= set(ENGINES):
+            hint = f"a list of {' and '.join(ENGINES)}"
+            found.add((*place, ENGINES_KEY), f"check `{name}` is for no known engine", hint)
+        known = found.known.checks
+        if known is None or not found.name(place, "check", name, known):
+            continue
+        for parameter in [p for p in parameters if p != ENGINES_KEY]:
+            what = f"parameter of {name}"
+            found.name((*place, parameter), what, parameter, known[name], at_key=True)

@@ -1,0 +1,210 @@
+"""The order of steps: what a step needs must have come before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from harness.scenario.firmware import fuse_level, major
+from harness.scenario.review import walk
+
+if TYPE_CHECKING:
+    from harness.scenario.document import Loc
+    from harness.scenario.review import Review
+    from harness.scenario.schema import DeployFile, FaultFile, StepFile, UpdateFile
+
+T = TypeVar("T")
+APPLICATIONS_PER_APPLIANCE_MAX = 10  # vendor's developer guide, quotas
+
+
+@dataclass(slots=True)
+class _State:
+    """The site as far as steps have brought it; branches of `parallel` start from a copy."""
+
+    provisioned: set[str] = field(default_factory=set)
+    firmware: dict[str, str] = field(default_factory=dict)
+    fuses: dict[str, int] = field(default_factory=dict)
+    instances: dict[str, DeployFile] = field(default_factory=dict)
+    ever: set[str] = field(default_factory=set)
+
+    def copy(self) -> _State:
+        return _State(
+            set(self.provisioned),
+            dict(self.firmware),
+            dict(self.fuses),
+            dict(self.instances),
+            self.ever,  # shared: an instance name is used once in a whole run
+        )
+
+    def join(self, before: _State, branches: list[_State]) -> None:
+        """Take over what each branch changed."""
+        for branch in branches:
+            self.provisioned |= branch.provisioned
+            _take(self.firmware, branch.firmware, before.firmware)
+            _take(self.fuses, branch.fuses, before.fuses)
+            for name in before.instances.keys() - branch.instances.keys():
+                self.instances.pop(name, None)
+            for name in branch.instances.keys() - before.instances.keys():
+                self.instances[name] = branch.instances[name]
+
+
+def _take(mine: dict[str, T], theirs: dict[str, T], before: dict[str, T]) -> None:
+    mine.update({name: value for name, value in theirs.items() if before[name] != value})
+
+
+def sequence(found: Review) -> None:
+    """Walk the steps in order and report what cannot work. Unknown names are passed over."""
+    file = found.file
+    firmware = {name: a.firmware for name, a in file.site.appliances.items()}
+    state = _State(firmware=firmware, fuses={name: _blown(found, name) for name in firmware})
+    _steps(found, ("bring_up",), file.bring_up, state)
+    _unprovisioned(found, state)
+    up = state.copy()
+    _steps(found, ("workload",), file.workload, state)
+    later = [step.deploy for loc, step in walk(file) if loc[0] == "workload" and step.deploy]
+    reach = {**up.instances, **{deploy.instance: deploy for deploy in later}}
+    for index, fault in enumerate(file.nemesis):
+        _fault(found, ("nemesis", index), fault, up, reach)
+    _length(found)
+
+
+def _blown(found: Review, appliance: str) -> int:
+    """Fuses blown when the appliance leaves the factory."""
+    made = found.file.site.appliances[appliance]
+    profile = found.appliance_profiles.get(made.profile)
+    return max(fuse_level(made.firmware), profile.fuse_level if profile else 0)
+
+
+def _unprovisioned(found: Review, state: _State) -> None:
+    for name in found.file.site.appliances:
+        if name not in state.provisioned:
+            found.add(
+                ("site", "appliances", name),
+                f"`{name}` is not provisioned in bring_up: it could never be online",
+                f"add `- provision: {name}` to bring_up",
+                at_key=True,
+            )
+            state.provisioned.add(name)  # said once
+
+
+def _steps(found: Review, loc: Loc, steps: list[StepFile], state: _State) -> None:
+    for index, step in enumerate(steps):
+        _step(found, (*loc, index), step, state)
+
+
+def _step(found: Review, loc: Loc, step: StepFile, state: _State) -> None:
+    for index, name in enumerate(step.provision or ()):
+        if name in state.provisioned:
+            hint = "an appliance is provisioned once"
+            found.add((*loc, "provision", index), f"`{name}` is provisioned already", hint)
+        state.provisioned.add(name)
+    for index, name in enumerate(step.reboot or ()):
+        _needs(found, (*loc, "reboot", index), name, state)
+    if step.deploy:
+        _deploy(found, (*loc, "deploy"), step.deploy, state)
+    if step.remove:
+        _remove(found, (*loc, "remove"), step.remove, state)
+    if step.update:
+        _update(found, (*loc, "update"), step.update, state)
+    if step.fault:
+        _fault(found, (*loc, "fault"), step.fault, state, state.instances)
+    if step.parallel:
+        before = state.copy()
+        branches = []
+        for index, branch in enumerate(step.parallel):
+            branches.append(before.copy())
+            _steps(found, (*loc, "parallel", index), branch, branches[-1])
+        state.join(before, branches)
+
+
+def _needs(found: Review, loc: Loc, appliance: str, state: _State) -> None:
+    if appliance not in state.provisioned and appliance in state.firmware:
+        hint = f"provision it in an earlier step: `- provision: {appliance}`"
+        found.add(loc, f"`{appliance}` is not provisioned yet", hint)
+        state.provisioned.add(appliance)  # said once
+
+
+def _deploy(found: Review, loc: Loc, deploy: DeployFile, state: _State) -> None:
+    _needs(found, (*loc, "on"), deploy.appliance, state)
+    if deploy.instance in state.ever:
+        hint = "every instance of a run has its own name"
+        found.add((*loc, "as"), f"there is an instance `{deploy.instance}` already", hint)
+    state.ever.add(deploy.instance)
+    state.instances[deploy.instance] = deploy
+    here = sum(other.appliance == deploy.appliance for other in state.instances.values())
+    if here > APPLICATIONS_PER_APPLIANCE_MAX:
+        most = APPLICATIONS_PER_APPLIANCE_MAX
+        found.add((*loc, "on"), f"`{deploy.appliance}` holds at most {most} applications")
+
+
+def _remove(found: Review, loc: Loc, instance: str, state: _State) -> None:
+    if state.instances.pop(instance, None) is not None:
+        return
+    gone = instance in state.ever
+    message = f"`{instance}` is {'removed already' if gone else 'not deployed yet'}"
+    running = ", ".join(f"`{name}`" for name in sorted(state.instances)) or "none"
+    found.add(loc, message, f"running at this step: {running}")
+
+
+def _update(found: Review, loc: Loc, update: UpdateFile, state: _State) -> None:
+    _needs(found, (*loc, "appliance"), update.appliance, state)
+    image = found.file.images.get(update.image)
+    if image is None or update.appliance not in state.firmware:
+        return
+    now, fuses = state.firmware[update.appliance], state.fuses[update.appliance]
+    level = fuse_level(update.image) if image.fuse_level is None else image.fuse_level
+    reason, hint = "", "write `expect: refused`, or choose another image"
+    if update.image == now:
+        reason = f"`{update.appliance}` runs {now} already"
+    elif level < fuses:
+        reason = f"{update.image} has fuse level {level}, `{update.appliance}` has blown {fuses}"
+    elif major(update.image) > major(now) and not update.allow_major:
+        reason = f"{now} to {update.image} crosses a major version"
+        hint = "add `allow_major: true`, or write `expect: refused`"
+    if reason and update.expect != "refused":
+        found.add((*loc, "image"), f"{reason}: the update is refused", hint)
+    elif not reason and update.expect == "committed":
+        state.firmware[update.appliance] = update.image
+        state.fuses[update.appliance] = max(fuses, level)
+
+
+def _fault(
+    found: Review,
+    loc: Loc,
+    fault: FaultFile,
+    state: _State,
+    instances: dict[str, DeployFile],
+) -> None:
+    kind = found.known.faults.get(fault.kind)
+    target = kind.target if kind else ""
+    place = (*loc, "target")
+    if target == "appliance":
+        _needs(found, place, fault.target, state)
+    elif target == "instance" and fault.target not in instances:
+        hint = "a fault without effect would leave the run inconclusive"
+        found.add(place, f"`{fault.target}` is not deployed when {fault.kind} comes", hint)
+    elif target == "camera" and fault.target in _unwatched(found, instances):
+        hint = "a fault without effect would leave the run inconclusive"
+        found.add(place, f"no application reads `{fault.target}` when {fault.kind} comes", hint)
+
+
+def _unwatched(found: Review, instances: dict[str, DeployFile]) -> set[str]:
+    inputs = [cameras for deploy in instances.values() for cameras in deploy.inputs.values()]
+    return set(found.file.site.cameras).difference(*inputs)
+
+
+def _length(found: Review) -> None:
+    least = _least_s(found.file.workload)
+    if least > found.file.stop_after:
+        message = f"the workload alone takes {least:g} s: it would be cut short"
+        found.add(("stop_after",), message, f'at least "{least:g}s"')
+
+
+def _least_s(steps: list[StepFile]) -> float:
+    """Seconds that steps take at the very least: what they observe and hold."""
+    return sum(
+        (step.observe or 0.0)
+        + (step.fault.for_s if step.fault else 0.0)
+        + max((_least_s(branch) for branch in step.parallel or ()), default=0.0)
+        for step in steps
+    )

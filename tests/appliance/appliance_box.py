@@ -1,0 +1,469 @@
+"""The smallest engine there is: one appliance, one thread, virtual time, every effect a step.
+
+An engine has to do what is here and nothing more: resume a generator with the outcome of the
+effect it yielded, or throw the error into it; keep mailboxes; pass time when nobody can go on;
+and, when power is lost, drop the generators and whatever was not synced. Programs take turns
+after every effect, the hardest schedule an engine may choose; `schedule` makes it a random one.
+
+Power can be lost before any *moment*: an effect, and inside a `Fetch` the write and the sync of
+every step. `cut_at` names the moment, `keeps` says which unsynced writes survive.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from appliance_cloud import BOARD, RELEASE_KEY, ROOT_KEY, STICK, Cloud, manifest
+
+from harness.appliance import boot_control, image
+from harness.appliance import effect as fx
+from harness.appliance.boot import power_on
+from harness.appliance.firmware import Board
+from harness.appliance.release import release
+from harness.appliance.storage import BOOT_CONTROL, DATA, Blob, Disk, partition_sizes
+from harness.errors import HarnessError, LinkDown, PeerError, PeerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.appliance.firmware import Steps
+    from harness.appliance.image import Manifest
+
+SLOT_BYTES = 8 << 20
+DATA_BYTES = 1 << 20
+MOMENTS_MAX = 100_000  # a run that takes more does not end by itself
+SHUTDOWN_S = 10.0
+BOOT_S = 60.0
+EPOCH_S = 1_700_000_000.0
+_WAIT = object()
+
+
+class PowerLost(Exception):
+    """Raised inside the box at the chosen moment; never seen outside."""
+
+
+@dataclass(eq=False)
+class Running:
+    """A program and its mailbox; a timer of an earlier wait finds `ticket` changed."""
+
+    name: str
+    generator: fx.Program[None]
+    mailbox: deque[object] = field(default_factory=deque)
+    receiving: bool = False
+    ticket: int = 0
+
+
+class Box:
+    """The appliance on a bench: what a test can see of it and do to it."""
+
+    def __init__(self, disk: Disk, cloud: Cloud) -> None:
+        self.disk = disk
+        self.cloud = cloud
+        self.release: Callable[[Manifest], Steps] = release
+        self.board = Board(BOARD, ROOT_KEY, "serial-1", disk[DATA].size)
+        self.now_s = 0.0
+        self.powered = False
+        self.halted = ""
+        self.uplink = "up"  # or "broken": connections are refused
+        self.break_after_steps: int | None = None  # steps of downloads until the link breaks
+        self.stick: dict[str, bytes] | None = None
+        self.notes: list[tuple[str, Mapping[str, Any]]] = []
+        self.leds: list[tuple[str, str, str]] = []
+        self.restarts: list[str] = []
+        self.nodes: dict[str, Mapping[str, bytes]] = {}  # running: instance -> asset bytes
+        self.crashes: dict[str, int] = {}  # how often an instance still crashes after its start
+        self.unstartable: set[str] = set()
+        self.fetches: list[tuple[str, int]] = []  # url, and the byte it went on from
+        self.moments = 0
+        self.cut_at: int | None = None
+        self.keeps: Callable[[str, int], bool] = lambda _partition, _index: False
+        self.schedule: random.Random | None = None
+        self.draw = random.Random(7)
+        self._programs: dict[str, Running] = {}
+        self._ready: list[tuple[Running, Any, HarnessError | None]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._link = ""  # the mailbox of the connection, when there is one
+        self._topics: set[str] = set()
+
+    # --- from outside --------------------------------------------------------------------------
+
+    def power_up(self) -> None:
+        self.powered, self.halted = True, ""
+        self._launch("main", power_on(self.board, self.release))
+
+    def cut_power(self, keeps: Callable[[str, int], bool] | None = None) -> None:
+        """Programs are gone at once; of the unsynced writes those survive that `keeps` takes."""
+        self.powered = False
+        self._drop()
+        self.disk.cut(keeps or self.keeps)
+
+    def break_link(self, reason: str = "connection reset") -> None:
+        """The connection is lost and new ones are refused until `mend_link`."""
+        self.uplink = "broken"
+        mailbox = self._link
+        self._hang_up()
+        self.deliver(mailbox, fx.LinkLost(reason))
+
+    def mend_link(self) -> None:
+        self.uplink = "up"
+
+    def plug(self, files: Mapping[str, bytes]) -> None:
+        self.stick = dict(files)
+        self.deliver("main", fx.StickPlugged())
+
+    def crash(self, instance: str, code: int = 1) -> None:
+        """The application's process ends by itself."""
+        del self.nodes[instance]
+        self.deliver("applications", fx.NodeEnded(instance, code, f"exit code {code}"))
+
+    def fork(self) -> Box:
+        """A twin of a box that is off; it shares nothing with this one."""
+        assert not self.powered
+        twin = Box(self.disk.fork(), self.cloud.twin())
+        twin.release, twin.now_s = self.release, self.now_s
+        return twin
+
+    def run(self, until: Callable[[], bool] | None = None, *, for_s: float = 3600.0) -> bool:
+        """Go on until `until` holds, power is lost, or `for_s` have passed. Outcome: `until`."""
+        end_s = self.now_s + for_s
+        try:
+            while not (until is not None and until()):
+                if self._ready:
+                    self._advance()
+                elif self._timers and self._timers[0][0] <= end_s:
+                    self.now_s, _, act = heapq.heappop(self._timers)
+                    act()
+                else:
+                    self.now_s = end_s
+                    return False
+        except PowerLost:
+            self.cut_power()
+            return False
+        return True
+
+    def noted(self, kind: str) -> list[Mapping[str, Any]]:
+        return [values for noted, values in self.notes if noted == kind]
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._link)
+
+    @property
+    def online(self) -> bool:
+        return self.connected and "updater" in self._programs
+
+    @property
+    def idle(self) -> bool:
+        """Nothing can go on before time passes or somebody says something."""
+        return not self._ready
+
+    # --- programs ------------------------------------------------------------------------------
+
+    def _launch(self, name: str, generator: fx.Program[None]) -> None:
+        if name in self._programs:
+            self._programs[name].generator.close()
+        self._programs[name] = Running(name, generator)
+        self._ready.append((self._programs[name], None, None))
+
+    def deliver(self, mailbox: str, message: object) -> None:
+        running = self._programs.get(mailbox)
+        if running is not None:
+            running.mailbox.append(message)
+            if running.receiving:
+                self._resume(running, running.mailbox.popleft())
+
+    def _resume(self, running: Running, value: Any) -> None:
+        running.receiving = False
+        running.ticket += 1
+        self._ready.append((running, value, None))
+
+    def _drop(self) -> None:
+        self._hang_up()
+        for running in self._programs.values():
+            running.generator.close()
+        self._programs.clear()
+        self._ready.clear()
+        self._timers.clear()
+        self.nodes.clear()
+
+    def _hang_up(self) -> None:
+        self._link = ""
+        self._topics.clear()
+        self.cloud.say = lambda _topic, _payload: None
+
+    def _moment(self) -> None:
+        if self.moments == self.cut_at:
+            raise PowerLost
+        self.moments += 1
+        assert self.moments < MOMENTS_MAX, "the box does not come to rest"
+
+    def _advance(self) -> None:
+        """One effect of one program."""
+        turn = 0 if self.schedule is None else self.schedule.randrange(len(self._ready))
+        running, value, error = self._ready.pop(turn)
+        if self._programs.get(running.name) is not running:
+            return
+        try:
+            request = running.generator.send(value) if error is None else _throw(running, error)
+        except StopIteration:
+            del self._programs[running.name]
+            return
+        self._moment()
+        try:
+            value, error = _HANDLERS[type(request)](self, running, request), None
+        except HarnessError as problem:
+            value, error = None, problem
+        if value is not _WAIT:
+            self._ready.append((running, value, error))
+
+    def _after(self, delay_s: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (self.now_s + delay_s, next(self._numbers), act))
+
+    def _wait(self, running: Running, delay_s: float) -> object:
+        running.ticket += 1
+        ticket = running.ticket
+
+        def due() -> None:
+            if running.ticket == ticket and self._programs.get(running.name) is running:
+                self._resume(running, None)
+
+        self._after(delay_s, due)
+        return _WAIT
+
+    # --- time, chance, programs ----------------------------------------------------------------
+
+    def _sleep(self, running: Running, request: fx.Sleep) -> object:
+        return self._wait(running, request.delay_s)
+
+    def _receive(self, running: Running, request: fx.Receive) -> object:
+        if running.mailbox:
+            return running.mailbox.popleft()
+        running.receiving = True
+        return _WAIT if request.timeout_s is None else self._wait(running, request.timeout_s)
+
+    # --- network -------------------------------------------------------------------------------
+
+    def _connect(self, _running: Running, request: fx.Connect) -> None:
+        self._need_route()
+        refused = self.cloud.refusal(request.client_id)
+        if refused:
+            raise PeerRefused(refused)
+        self._hang_up()
+        self._link = request.mailbox
+        self.cloud.say = self._arrive
+
+    def _arrive(self, topic: str, message: Mapping[str, Any]) -> None:
+        if topic in self._topics:
+            self.deliver(self._link, fx.MessageArrived(topic, message))
+
+    def _need_route(self) -> None:
+        if self.uplink != "up":
+            raise LinkDown("connection refused")
+
+    def _need_link(self) -> None:
+        if not self._link:
+            raise LinkDown("no connection to the control plane")
+
+    def _subscribe(self, _running: Running, request: fx.Subscribe) -> None:
+        self._need_link()
+        self._topics.update(request.topics)
+
+    def _publish(self, _running: Running, request: fx.Publish) -> None:
+        self._need_link()
+        self.cloud.receive(request.topic, request.payload)
+
+    def _content(self, url: str) -> bytes | Blob:
+        self._need_route()
+        if url not in self.cloud.content:
+            raise PeerRefused(f"{url}: 404 Not Found")
+        return self.cloud.content[url]
+
+    def _get(self, _running: Running, request: fx.Get) -> bytes:
+        content = self._content(request.url)
+        assert isinstance(content, bytes)
+        return content
+
+    def _fetch(self, _running: Running, request: fx.Fetch) -> int:
+        """Step by step: write, sync, and perhaps the link or the power goes in between."""
+        content, partition = self._content(request.url), self.disk[request.partition]
+        size = content.size if isinstance(content, Blob) else len(content)
+        self.fetches.append((request.url, request.start))
+        done = request.start
+        while done < min(size, request.size):
+            if self.break_after_steps == 0:
+                self.break_after_steps = None
+                self.break_link()
+                return done
+            if self.break_after_steps is not None:
+                self.break_after_steps -= 1
+            step = min(request.chunk, size - done, request.size - done)
+            if isinstance(content, Blob):
+                partition.write(request.offset, Blob(content.digest, size, done + step))
+            else:
+                partition.write(request.offset + done, content[done : done + step])
+            self._moment()
+            partition.sync()
+            self._moment()
+            done += step
+        return done
+
+    # --- the box -------------------------------------------------------------------------------
+
+    def _write_stick(self, _running: Running, request: fx.WriteStick) -> None:
+        if self.stick is not None:
+            self.stick[request.name] = request.data
+
+    def _panel(self, _running: Running, request: fx.Panel) -> None:
+        self.leds.append((request.led, request.colour, request.pattern))
+
+    def _restart(self, _running: Running, request: fx.Restart) -> object:
+        self.restarts.append(request.reason)
+        self.disk.sync_all()
+        self._drop()
+        self._after(SHUTDOWN_S, self.power_up)
+        return _WAIT
+
+    def _halt(self, _running: Running, request: fx.Halt) -> object:
+        self.halted = request.reason
+        self._drop()
+        return _WAIT
+
+    def _charge(self, running: Running, request: fx.Charge) -> object:
+        cost_s = {"boot": BOOT_S, "self-test": 1.0}[request.work]
+        return self._wait(running, cost_s * request.amount)
+
+    # --- applications --------------------------------------------------------------------------
+
+    def _start_node(self, _running: Running, request: fx.StartNode) -> None:
+        instance = request.instance
+        if instance in self.unstartable:
+            raise PeerError(f"{instance}: cannot be executed")
+        places = {name: self.disk[p].read(at, n) for name, (p, at, n) in request.assets.items()}
+        self.nodes[instance] = places
+        if self.crashes.get(instance, 0) > 0:
+            self.crashes[instance] -= 1
+            self._after(1.0, lambda: self.crash(instance))
+
+    def _stop_node(self, _running: Running, request: fx.StopNode) -> None:
+        self.nodes.pop(request.instance, None)
+
+
+def _throw(running: Running, error: HarnessError) -> fx.Effect:
+    return running.generator.throw(error)
+
+
+_HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
+    fx.Sleep: Box._sleep,
+    fx.Now: lambda box, _running, _request: EPOCH_S + box.now_s,
+    fx.Draw: lambda box, _running, _request: box.draw.random(),
+    fx.Spawn: lambda box, _running, request: box._launch(request.name, request.program),
+    fx.Post: lambda box, _running, request: box.deliver(request.to, request.message),
+    fx.Receive: Box._receive,
+    fx.Read: lambda box, _running, r: box.disk[r.partition].read(r.offset, r.length),
+    fx.Write: lambda box, _running, r: box.disk[r.partition].write(r.offset, r.data),
+    fx.Sync: lambda box, _running, r: box.disk[r.partition].sync(),
+    fx.Digest: lambda box, _running, r: box.disk[r.partition].digest(r.offset, r.length),
+    fx.ReadFuses: lambda box, _running, _request: box.disk.fuses,
+    fx.BlowFuses: lambda box, _running, request: box.disk.blow(request.level),
+    fx.MakeKey: lambda _box, _running, request: (f"key of {request.common_name}", "request"),
+    fx.UseIdentity: lambda _box, _running, _request: None,
+    fx.Connect: Box._connect,
+    fx.Disconnect: lambda box, _running, _request: box._hang_up(),
+    fx.Subscribe: Box._subscribe,
+    fx.Publish: Box._publish,
+    fx.Heartbeat: lambda box, _running, _request: box._need_link(),
+    fx.Get: Box._get,
+    fx.Fetch: Box._fetch,
+    fx.ReadStick: lambda box, _running, _request: box.stick,
+    fx.WriteStick: Box._write_stick,
+    fx.Panel: Box._panel,
+    fx.Restart: Box._restart,
+    fx.Halt: Box._halt,
+    fx.Charge: Box._charge,
+    fx.Note: lambda box, _running, request: box.notes.append((request.kind, request.values)),
+    fx.StartNode: Box._start_node,
+    fx.StopNode: Box._stop_node,
+}
+
+
+# --- boxes to start from --------------------------------------------------------------------------
+
+
+def empty_disk(data_bytes: int = DATA_BYTES) -> Disk:
+    return Disk(partition_sizes(SLOT_BYTES, data_bytes), fuses=1)
+
+
+def flash(disk: Disk, slot: str, made: Manifest) -> None:
+    """Put an image into a slot, durably, as a factory does."""
+    partition = disk[f"slot-{slot}"]
+    partition.write(0, image.header(made.sign(RELEASE_KEY)))
+    partition.write(image.PAYLOAD_AT, Blob(made.sha256, made.size_bytes, made.size_bytes))
+    partition.sync()
+
+
+def set_control(disk: Disk, control: boot_control.BootControl) -> None:
+    at = (control.sequence % 2) * boot_control.COPY_BYTES
+    disk[BOOT_CONTROL].write(at, control.encode())
+    disk[BOOT_CONTROL].sync()
+
+
+def factory_box(version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
+    """As it leaves the factory: firmware in slot a, nothing else, power off."""
+    disk = empty_disk(data_bytes)
+    flash(disk, "a", manifest(version))
+    set_control(disk, boot_control.FACTORY)
+    return Box(disk, Cloud())
+
+
+@cache
+def _provisioned(version: str, data_bytes: int, instances: tuple[str, ...]) -> Box:
+    box = factory_box(version, data_bytes)
+    box.stick = dict(STICK)
+    box.power_up()
+    assert box.run(lambda: box.online and box.idle)
+    for instance in instances:
+        box.cloud.deploy(instance, {"code": f"code of {instance}".encode(), "model": b"weights"})
+    assert box.run(lambda: set(box.nodes) == set(instances) and box.idle)
+    box.cut_power()
+    return box
+
+
+def provisioned_box(*instances: str, version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
+    """Registered, with these applications installed; its power is off."""
+    return _provisioned(version, data_bytes, instances).fork()
+
+
+def online_box(*instances: str, version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
+    """The same, booted, connected and at rest; nothing that went before is in its notes."""
+    box = provisioned_box(*instances, version=version, data_bytes=data_bytes)
+    box.power_up()
+    assert box.run(lambda: box.online and box.idle and set(box.nodes) == set(instances))
+    for seen in (box.notes, box.leds, box.cloud.progress, box.cloud.statuses):
+        seen.clear()
+    return box
+
+
+def read_control(disk: Disk) -> boot_control.BootControl:
+    control: boot_control.BootControl = complete(boot_control.load(), disk)
+    return control
+
+
+def complete(program: fx.Program[Any], disk: Disk, seed: int = 7) -> Any:
+    """Run a program that only uses storage and chance, and give its outcome."""
+    box, outcome = Box(disk, Cloud()), []
+    box.draw = random.Random(seed)
+
+    def keep() -> fx.Program[None]:
+        outcome.append((yield from program))
+
+    box._launch("main", keep())
+    box.run()
+    assert outcome, "the program did not end"
+    return outcome[0]

@@ -1,0 +1,175 @@
+"""The other end of the link in tests of the appliance: topics answered, documents served.
+
+Only what `harness.appliance.topic` promises of a control plane, in plain data, so that a box can
+be forked together with it. `content` is what the URLs give: tests tamper with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harness.appliance import topic
+from harness.appliance.image import Manifest
+from harness.appliance.storage import Blob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+THING = "device-1"
+BOARD = "jetson-agx-xavier"
+RELEASE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ROOT_KEY = RELEASE_KEY.public_key().public_bytes_raw()
+IMAGE_BYTES = 3 << 20  # three steps of a download
+STICK = {
+    "config.json": json.dumps({"Endpoint": "mqtt.test:8883", "DeviceId": THING}).encode(),
+    "claim.cert.pem": b"claim certificate",
+    "claim.key.pem": b"claim key",
+    "ca.pem": b"authority",
+}
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def payload(version: str, size_bytes: int = IMAGE_BYTES) -> Blob:
+    """Bulk content known by its digest only: nobody has to carry the bytes."""
+    return Blob(sha256(version.encode()), size_bytes, size_bytes)
+
+
+def manifest(version: str, **changes: Any) -> Manifest:
+    fields: dict[str, Any] = {
+        "version": version,
+        "boards": (BOARD,),
+        "size_bytes": IMAGE_BYTES,
+        "sha256": payload(version).digest,
+        "fuse_level": 1,
+    }
+    return Manifest(**{**fields, **changes})
+
+
+@dataclass
+class Cloud:
+    """A control plane for one device. `say` is how it reaches the device while it is connected."""
+
+    content: dict[str, bytes | Blob] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    desired: dict[str, Any] = field(default_factory=dict)
+    reported: dict[str, Any] = field(default_factory=dict)
+    device: dict[str, Any] = field(default_factory=dict)
+    claims_spent: set[str] = field(default_factory=set)
+    progress: list[tuple[str, str]] = field(default_factory=list)  # (job, progress) as told
+    statuses: list[tuple[str, str]] = field(default_factory=list)  # (instance, status) as told
+    reject: dict[str, str] = field(default_factory=dict)  # request topic -> message
+    mute: set[str] = field(default_factory=set)  # request topics that get no answer
+    say: Callable[[str, Mapping[str, Any]], None] = lambda _topic, _payload: None
+
+    def twin(self) -> Cloud:
+        """A copy that shares nothing, with nobody connected to it."""
+        plain = {k: copy.deepcopy(v) for k, v in vars(self).items() if k != "say"}
+        return Cloud(**plain)
+
+    # --- what a test does --------------------------------------------------------------------
+
+    def offer(self, version: str, **changes: Any) -> dict[str, Any]:
+        """Publish a firmware image. Outcome: the job document that orders it."""
+        made = manifest(version, **changes)
+        self.content[f"manifest/{version}"] = made.sign(RELEASE_KEY)
+        self.content[f"image/{version}"] = Blob(made.sha256, made.size_bytes, made.size_bytes)
+        return {
+            "operation": "OTA",
+            "imageVersion": version,
+            "allowMajorVersionUpdate": False,
+            "manifestUrl": f"manifest/{version}",
+            "imageUrl": f"image/{version}",
+        }
+
+    def order(self, document: Mapping[str, Any]) -> str:
+        job = f"job-{len(self.jobs)}"
+        self.jobs[job] = {"status": "QUEUED", "progress": "PENDING", "reason": "", "doc": document}
+        self.say(topic.job_notify(THING), self._next())
+        return job
+
+    def deploy(self, instance: str, assets: Mapping[str, bytes]) -> dict[str, Any]:
+        """Desire an application; its document is also what `content` now holds."""
+        listed = [self._asset(instance, name, data) for name, data in assets.items()]
+        document = {"instance": instance, "packages": [{"name": "code", "assets": listed}]}
+        self.publish_document(instance, json.dumps(document).encode())
+        return document
+
+    def publish_document(self, instance: str, text: bytes) -> None:
+        url = f"document/{instance}"
+        self.content[url] = text
+        self.desire(instance, {"state": "RUNNING", "url": url, "sha256": sha256(text)})
+
+    def _asset(self, instance: str, name: str, data: bytes) -> dict[str, Any]:
+        url = f"asset/{instance}/{name}"
+        self.content[url] = data
+        return {"name": name, "sha256": sha256(data), "size": len(data), "url": url}
+
+    def desire(self, instance: str, wanted: Mapping[str, Any]) -> None:
+        self.desired[instance] = wanted
+        self.say(topic.shadow_delta(THING, "applications"), self._desired_state())
+
+    def remove(self, instance: str) -> None:
+        self.desire(instance, {"state": "REMOVED"})
+
+    # --- what the device says ------------------------------------------------------------------
+
+    def refusal(self, client_id: str) -> str:
+        return "claim is spent" if client_id in self.claims_spent else ""
+
+    def receive(self, at: str, message: Mapping[str, Any]) -> None:
+        if at in self.mute:
+            return
+        if at in self.reject:
+            self.say(at + topic.REJECTED, {"message": self.reject[at]})
+        elif at == topic.CREATE_CERTIFICATE:
+            token = {"certificateOwnershipToken": "token", "certificatePem": "certificate"}
+            self.say(at + topic.ACCEPTED, {"certificateId": "id", **token})
+        elif at == topic.REGISTER_THING:
+            self.claims_spent.add(f"claim-{message['parameters']['DeviceId']}")
+            registered = {"thingName": THING, "deviceConfiguration": {"ntp": ["ntp.test"]}}
+            self.say(at + topic.ACCEPTED, registered)
+        elif at == topic.job_next(THING):
+            self.say(at + topic.ACCEPTED, self._next())
+        elif at.startswith(f"$aws/things/{THING}/jobs/"):
+            self._update(at.split("/")[-2], message)
+        elif at == topic.shadow_get(THING, "applications"):
+            self.say(at + topic.ACCEPTED, {"state": {"desired": self._desired_state()["state"]}})
+        elif at == topic.shadow_update(THING, "applications"):
+            self._applications(message["state"]["reported"]["instances"])
+        elif at == topic.shadow_update(THING, "device"):
+            self.device = dict(message["state"]["reported"])
+
+    def _next(self) -> dict[str, Any]:
+        """A job in progress comes before queued ones."""
+        waiting = [j for j, job in self.jobs.items() if job["status"] in ("QUEUED", "IN_PROGRESS")]
+        if not waiting:
+            return {}
+        job = min(waiting, key=lambda name: self.jobs[name]["status"] != "IN_PROGRESS")
+        return {"execution": {"jobId": job, "jobDocument": dict(self.jobs[job]["doc"])}}
+
+    def _update(self, job: str, message: Mapping[str, Any]) -> None:
+        entry, details = self.jobs[job], message["statusDetails"]
+        ended = entry["status"] not in ("QUEUED", "IN_PROGRESS")
+        assert not ended or entry["status"] == message["status"], f"{job} ended twice: {message}"
+        entry.update(status=message["status"], **details)
+        self.progress.append((job, details["progress"]))
+
+    def _applications(self, instances: Mapping[str, Any]) -> None:
+        for instance, told in instances.items():
+            self.statuses.append((instance, "GONE" if told is None else told["status"]))
+            if told is None:
+                self.reported.pop(instance, None)
+            else:
+                self.reported[instance] = told
+
+    def _desired_state(self) -> dict[str, Any]:
+        return {"state": {"instances": dict(self.desired)}}

@@ -1,0 +1,83 @@
+"""Over a link that breaks: documents again from the start, downloads from where they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from appliance_box import Box, complete, empty_disk
+from appliance_cloud import Cloud
+
+from harness.appliance import transfer
+from harness.appliance.storage import DATA
+from harness.appliance.transfer import GIVE_UP_S, RETRY_S
+from harness.errors import HarnessError, LinkDown, PeerRefused
+
+if TYPE_CHECKING:
+    from harness.appliance.effect import Program
+
+CONTENT = bytes(range(256)) * 20
+AT = 4096
+
+
+class _Outcome:
+    value: Any = None
+    error: HarnessError | None = None
+
+
+def _box(program: Program[Any]) -> tuple[Box, _Outcome]:
+    """The program alone on a box that has a network; its outcome comes later."""
+    box, outcome = Box(empty_disk(), Cloud(content={"file": CONTENT})), _Outcome()
+
+    def keep() -> Program[None]:
+        try:
+            outcome.value = yield from program
+        except HarnessError as error:
+            outcome.error = error
+
+    box._launch("main", keep())
+    return box, outcome
+
+
+def test_a_document_comes_when_the_link_does() -> None:
+    box, outcome = _box(transfer.get("file"))
+    box.break_link()
+    box.run(for_s=3 * RETRY_S)
+    assert outcome.value is None
+    box.mend_link()
+    box.run(for_s=RETRY_S)
+    assert outcome.value == CONTENT
+
+
+def test_a_document_is_given_up_in_the_end() -> None:
+    box, outcome = _box(transfer.get("file"))
+    box.break_link()
+    box.run(for_s=GIVE_UP_S - RETRY_S)
+    assert outcome.error is None
+    box.run(for_s=2 * RETRY_S)
+    assert isinstance(outcome.error, LinkDown)
+
+
+def test_a_refusal_is_not_asked_again() -> None:
+    box, outcome = _box(transfer.get("missing"))
+    box.run()
+    assert isinstance(outcome.error, PeerRefused)
+    assert box.moments == 2
+
+
+def test_a_download_lands_in_its_place_and_is_durable() -> None:
+    box, _ = _box(transfer.download("file", DATA, AT, len(CONTENT)))
+    box.run()
+    box.cut_power()
+    assert box.disk[DATA].read(AT, len(CONTENT)) == CONTENT
+
+
+def test_what_never_comes_whole_is_given_up_with_the_count() -> None:
+    """The other side serves less than it promised."""
+    box, outcome = _box(transfer.download("file", DATA, AT, len(CONTENT) + 1))
+    box.run(for_s=GIVE_UP_S + 2 * RETRY_S)
+    assert isinstance(outcome.error, LinkDown)
+    assert f"{len(CONTENT)} of {len(CONTENT) + 1} bytes" in str(outcome.error)
+
+
+def test_a_message_that_cannot_be_sent_is_no_error() -> None:
+    assert complete(transfer.publish("topic", {}), empty_disk()) is False

@@ -1,0 +1,273 @@
+"""Unmodified botocore 1.43.37 against the served control plane: every operation it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from harness.appliance.topic import ACCEPTED, job_next, job_notify, shadow_update
+from harness.cloud.api import load
+from harness.cloud.api.model import Structure
+from harness.cloud.content import BytesContent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+async def test_provision_describe_list_delete(cloud: Any, boto: Callable[[str], Any]) -> None:
+    panorama = boto("panorama")
+    ethernet = {"Ethernet0": {"ConnectionType": "DHCP"}}
+    made = await cloud.call(
+        panorama,
+        "provision_device",
+        Name="north",
+        Description="by the door",
+        NetworkingConfiguration=ethernet,
+        Tags={"site": "a"},
+    )
+    assert made["Status"] == "AWAITING_PROVISIONING"
+    with zipfile.ZipFile(io.BytesIO(made["Certificates"])) as archive:
+        assert set(archive.namelist()) == {
+            "config.json", "claim.cert.pem", "claim.key.pem", "ca.pem",
+        }  # fmt: skip
+        config = json.loads(archive.read("config.json"))
+    assert config["Endpoint"] == f"127.0.0.1:{cloud.server.mqtt_port}"
+    assert config["NetworkingConfiguration"] == ethernet
+    device = made["DeviceId"]
+    described = await cloud.call(panorama, "describe_device", DeviceId=device)
+    assert described["Name"] == "north"
+    assert described["Tags"] == {"site": "a"}
+    assert described["CreatedTime"].year >= 2024
+    assert described["DeviceConnectionStatus"] == "AWAITING_CREDENTIALS"
+    listed = await cloud.call(panorama, "list_devices", NameFilter="nor", SortBy="NAME")
+    assert [entry["DeviceId"] for entry in listed["Devices"]] == [device]
+    assert (await cloud.call(panorama, "delete_device", DeviceId=device))["DeviceId"] == device
+    with pytest.raises(panorama.exceptions.ResourceNotFoundException) as caught:
+        await cloud.call(panorama, "describe_device", DeviceId=device)
+    assert caught.value.response["ResourceId"] == device
+    assert caught.value.response["ResourceType"] == "DEVICE"
+
+
+async def test_listing_goes_page_by_page(cloud: Any, boto: Callable[[str], Any]) -> None:
+    panorama = boto("panorama")
+    for index in range(5):
+        cloud.server.plane.call("ProvisionDevice", {"Name": f"device-{index}"})
+    names: list[str] = []
+    token: dict[str, str] = {}
+    for _ in range(3):
+        page = await cloud.call(panorama, "list_devices", MaxResults=2, SortBy="NAME", **token)
+        names += [entry["Name"] for entry in page["Devices"]]
+        token = {"NextToken": page["NextToken"]} if "NextToken" in page else {}
+    assert names == [f"device-{index}" for index in range(5)]
+    assert token == {}
+
+
+async def test_validation_names_every_field(cloud: Any, boto: Callable[[str], Any]) -> None:
+    panorama = boto("panorama")
+    with pytest.raises(panorama.exceptions.ValidationException) as caught:
+        await cloud.call(
+            panorama,
+            "provision_device",
+            Name="no spaces",
+            Tags={"site": "x" * 257},
+            Description="d" * 256,
+        )
+    answer = caught.value.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert answer["Reason"] == "FIELD_VALIDATION_FAILED"
+    assert {entry["Name"] for entry in answer["Fields"]} == {"Name", "Tags[site]", "Description"}
+
+
+async def test_the_same_name_twice_is_a_conflict(cloud: Any, boto: Callable[[str], Any]) -> None:
+    panorama = boto("panorama")
+    first = await cloud.call(panorama, "provision_device", Name="north")
+    with pytest.raises(panorama.exceptions.ConflictException) as caught:
+        await cloud.call(panorama, "provision_device", Name="north")
+    assert caught.value.response["ResourceId"] == first["DeviceId"]
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
+
+
+async def test_the_service_quota_is_answered_as_402(cloud: Any, boto: Callable[[str], Any]) -> None:
+    panorama = boto("panorama")
+    for index in range(50):
+        cloud.server.plane.call("ProvisionDevice", {"Name": f"device-{index}"})
+    with pytest.raises(panorama.exceptions.ServiceQuotaExceededException) as caught:
+        await cloud.call(panorama, "provision_device", Name="one-more")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 402
+    assert caught.value.response["ServiceCode"] == "panorama"
+
+
+async def test_jobs_from_creation_to_completion(cloud: Any, boto: Callable[[str], Any]) -> None:
+    panorama = boto("panorama")
+    cloud.server.plane.publish_image("7.0.13", b"manifest", BytesContent(b"payload"))
+    device, credentials = await cloud.register("north")
+    config = {"OTAJobConfig": {"ImageVersion": "7.0.13", "AllowMajorVersionUpdate": True}}
+    ota = {"DeviceIds": [device], "JobType": "OTA", "DeviceJobConfig": config}
+    async with cloud.mqtt(device, credentials) as client:
+        await client.subscribe([(job_notify(device), 1), (job_next(device) + ACCEPTED, 1)])
+        jobs = (await cloud.call(panorama, "create_job_for_devices", **ota))["Jobs"]
+        assert jobs == [{"JobId": f"{device}-0", "DeviceId": device}]
+        message = await anext(aiter(client.messages))
+        execution = json.loads(bytes(message.payload))["execution"]
+        assert execution["jobDocument"]["imageVersion"] == "7.0.13"
+        with pytest.raises(panorama.exceptions.ConflictException):
+            await cloud.call(panorama, "create_job_for_devices", **ota)
+        update = f"$aws/things/{device}/jobs/{device}-0/update"
+        report = {"status": "IN_PROGRESS", "statusDetails": {"progress": "REBOOTING"}}
+        await client.publish(update, json.dumps(report), qos=1)
+        described = await cloud.call(panorama, "describe_device_job", JobId=f"{device}-0")
+        assert described["Status"] == "REBOOTING"
+        assert described["DeviceName"] == "north"
+        shown = await cloud.call(panorama, "describe_device", DeviceId=device)
+        assert shown["DeviceAggregatedStatus"] == "REBOOTING"
+        await client.publish(update, json.dumps({"status": "SUCCEEDED"}), qos=1)
+        software = {"state": {"reported": {"software": "7.0.13"}}}
+        await client.publish(shadow_update(device, "device"), json.dumps(software), qos=1)
+        shown = await cloud.call(panorama, "describe_device", DeviceId=device)
+    assert shown["LatestDeviceJob"] == {
+        "JobType": "OTA", "Status": "COMPLETED", "ImageVersion": "7.0.13",
+    }  # fmt: skip
+    assert shown["DeviceAggregatedStatus"] == "ONLINE"
+    assert shown["CurrentSoftware"] == "7.0.13"
+    assert shown["LatestSoftware"] == "7.0.13"
+
+
+async def test_packages_as_the_packager_uploads_them(
+    cloud: Any, boto: Callable[[str], Any], application: Any
+) -> None:
+    panorama, s3 = boto("panorama"), boto("s3")
+    identity = await cloud.call(boto("sts"), "get_caller_identity")
+    assert identity["Account"] == "123456789012"
+    name = f"packageName/{application.package}"
+    with pytest.raises(panorama.exceptions.ResourceNotFoundException):
+        await cloud.call(panorama, "describe_package", PackageId=name)
+    made = await cloud.call(panorama, "create_package", PackageName=application.package)
+    location = made["StorageLocation"]
+    assert location["ManifestPrefixLocation"].endswith("/manifests")
+    with pytest.raises(ClientError) as missing:
+        await cloud.call(s3, "head_object", Bucket=location["Bucket"], Key="none")
+    assert missing.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+    for key, data in application.uploads(location).items():
+        where = {"Bucket": location["Bucket"], "Key": key}
+        await cloud.call(s3, "put_object", Body=data, ACL="bucket-owner-full-control", **where)
+        assert (await cloud.call(s3, "head_object", **where))["ContentLength"] == len(data)
+        fetched = await cloud.call(s3, "get_object", **where)
+        assert await asyncio.to_thread(fetched["Body"].read) == data
+    version = {"PackageId": made["PackageId"], "PackageVersion": "1.0"}
+    with pytest.raises(panorama.exceptions.ResourceNotFoundException):
+        await cloud.call(panorama, "describe_package_version", **version)
+    await cloud.call(
+        panorama,
+        "register_package_version",
+        PatchVersion=application.patch,
+        MarkLatest=True,
+        **version,
+    )
+    described = await cloud.call(
+        panorama, "describe_package_version", PackageId=name, PackageVersion="1.0"
+    )
+    assert described["Status"] == "REGISTER_COMPLETED"
+    assert described["PatchVersion"] == application.patch
+    assert described["IsLatestPatch"] is True
+    package = await cloud.call(panorama, "describe_package", PackageId=name)
+    assert package["StorageLocation"] == location
+
+
+async def test_deploy_describe_and_remove(
+    cloud: Any, boto: Callable[[str], Any], application: Any, new_camera: Callable[[str], Any]
+) -> None:
+    panorama, s3 = boto("panorama"), boto("s3")
+    device, _ = await cloud.register("north")
+    made = await cloud.call(panorama, "create_package", PackageName=application.package)
+    location = made["StorageLocation"]
+    for key, data in application.uploads(location).items():
+        await cloud.call(s3, "put_object", Bucket=location["Bucket"], Key=key, Body=data)
+    await cloud.call(
+        panorama,
+        "register_package_version",
+        PackageId=made["PackageId"],
+        PackageVersion="1.0",
+        PatchVersion=application.patch,
+    )
+    job = await cloud.call(panorama, "create_node_from_template_job", **new_camera("door"))
+    shown = await cloud.call(panorama, "describe_node_from_template_job", JobId=job["JobId"])
+    assert shown["Status"] == "SUCCEEDED"
+    assert shown["TemplateParameters"]["Password"] == "SAVED_AS_SECRET"
+    created = await cloud.call(
+        panorama, "create_application_instance", **application.request(device, "door")
+    )
+    instance = created["ApplicationInstanceId"]
+    described = await cloud.call(
+        panorama, "describe_application_instance", ApplicationInstanceId=instance
+    )
+    assert described["Status"] == "DEPLOYMENT_PENDING"
+    assert described["DefaultRuntimeContextDeviceName"] == "north"
+    listed = await cloud.call(
+        panorama,
+        "list_application_instances",
+        DeviceId=device,
+        StatusFilter="PROCESSING_DEPLOYMENT",
+        MaxResults=5,
+    )
+    assert [entry["ApplicationInstanceId"] for entry in listed["ApplicationInstances"]] == [
+        instance
+    ]
+    nodes = await cloud.call(
+        panorama, "list_application_instance_node_instances", ApplicationInstanceId=instance
+    )
+    names = {node["NodeInstanceId"] for node in nodes["NodeInstances"]}
+    assert names == {"code_node", "door"}
+    await cloud.call(panorama, "remove_application_instance", ApplicationInstanceId=instance)
+    described = await cloud.call(
+        panorama, "describe_application_instance", ApplicationInstanceId=instance
+    )
+    assert described["Status"] == "REMOVAL_PENDING"
+
+
+def test_the_declaration_agrees_with_the_service_model(model: dict[str, Any]) -> None:
+    """Every operation, member, place, bound and pattern is the one botocore carries."""
+    service = load()
+    for operation in service.operations.values():
+        known = model["operations"][operation.name]
+        assert known["http"]["method"] == operation.method
+        assert known["http"]["requestUri"] == operation.uri
+        assert {error["shape"] for error in known["errors"]} == operation.errors
+    places = {"uri": "uri", "query": "querystring", "header": "header", "body": None}
+    for name, shape in service.shapes.items():
+        known = model["shapes"][name]
+        for member in getattr(shape, "members", {}).values():
+            declared = known["members"][member.name]
+            assert declared["shape"] == member.shape
+            assert declared.get("location") == places[member.place]
+            assert declared.get("locationName", member.wire) == member.wire
+            assert (member.name in known.get("required", [])) == member.required
+        assert isinstance(shape, Structure) == (known["type"] == "structure")
+        if isinstance(shape, Structure):
+            assert set(known["members"]) == set(shape.members)
+            continue
+        assert known.get("enum", []) == list(getattr(shape, "values", []))
+        assert (known.get("min"), known.get("max")) == (
+            getattr(shape, "minimum", None),
+            getattr(shape, "maximum", None),
+        )
+        pattern = getattr(shape, "pattern", None)
+        assert known.get("pattern") == (pattern.pattern if pattern else None)
+    assert {name: service.statuses[name] for name in service.statuses} == {
+        name: shape["error"]["httpStatusCode"]
+        for name, shape in model["shapes"].items()
+        if name in service.statuses
+    }
+
+
+@pytest.fixture
+def model() -> dict[str, Any]:
+    from botocore.loaders import Loader
+
+    loaded: dict[str, Any] = Loader().load_service_model("panorama", "service-2")
+    return loaded

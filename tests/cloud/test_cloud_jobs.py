@@ -1,0 +1,174 @@
+"""Jobs in the pure plane: who may start them, how they progress, how they end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.appliance.topic import ACCEPTED, REJECTED, job_next, job_notify, job_update
+from harness.cloud.api import ApiError
+from harness.cloud.content import BytesContent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STAGES = ("PENDING", "IN_PROGRESS", "DOWNLOADING", "VERIFYING", "REBOOTING")
+
+
+def start(core: Any, device: str, version: str = "7.0.13", **config: Any) -> str:
+    core.plane.publish_image(version, b"manifest", BytesContent(b"payload"))
+    ota = {"OTAJobConfig": {"ImageVersion": version, **config}}
+    jobs = core.call("CreateJobForDevices", DeviceIds=[device], JobType="OTA", DeviceJobConfig=ota)[
+        "Jobs"
+    ]
+    return str(jobs[0]["JobId"])
+
+
+def reboot(core: Any, device: str) -> str:
+    answer = core.call("CreateJobForDevices", DeviceIds=[device], JobType="REBOOT")
+    return str(answer["Jobs"][0]["JobId"])
+
+
+def update(core: Any, device: str, job: str, status: str, progress: str | None = None) -> None:
+    details = {"progress": progress} if progress else {}
+    core.say(device, f"jobs/{job}/update", {"status": status, "statusDetails": details})
+
+
+def test_the_device_is_told_and_can_ask(core: Any) -> None:
+    device = core.online()
+    job = start(core, device, AllowMajorVersionUpdate=True)
+    execution = core.answer(job_notify(device))["execution"]
+    assert execution["jobId"] == job
+    assert execution["jobDocument"] == {
+        "operation": "OTA",
+        "imageVersion": "7.0.13",
+        "allowMajorVersionUpdate": True,
+        "manifestUrl": "https://cloud/panorama-firmware/images/7.0.13/manifest",
+        "imageUrl": "https://cloud/panorama-firmware/images/7.0.13/payload",
+    }
+    core.say(device, "jobs/$next/get", {})
+    assert core.answer(job_next(device) + ACCEPTED) == {"execution": execution}
+
+
+def test_a_rebooted_device_gets_its_own_job_back(core: Any) -> None:
+    device = core.online()
+    job = start(core, device)
+    update(core, device, job, "IN_PROGRESS", "REBOOTING")
+    assert core.statuses("cloud.device")[-1] == "REBOOTING"
+    core.plane.disconnected(device)
+    core.plane.connected(device)
+    core.say(device, "jobs/$next/get", {})
+    execution = core.answer(job_next(device) + ACCEPTED)["execution"]
+    assert (execution["jobId"], execution["status"]) == (job, "IN_PROGRESS")
+    update(core, device, job, "SUCCEEDED")
+    assert core.statuses("cloud.device")[-1] == "ONLINE"
+    assert core.answer(job_notify(device)) == {}
+    core.say(device, "jobs/$next/get", {})
+    assert core.answer(job_next(device) + ACCEPTED) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [("SUCCEEDED", "COMPLETED"), ("FAILED", "FAILED"), ("REJECTED", "FAILED")]
+)
+def test_an_end_is_final(core: Any, status: str, shown: str) -> None:
+    device = core.online()
+    job = start(core, device)
+    update(core, device, job, status)
+    for later in ("IN_PROGRESS", "SUCCEEDED", "FAILED"):
+        update(core, device, job, later, "DOWNLOADING")
+    assert core.call("DescribeDeviceJob", JobId=job)["Status"] == shown
+    assert core.answer(job_update(device, job) + REJECTED)["code"] == "InvalidStateTransition"
+    update(core, device, job, status)
+    assert core.sent[-1][1] == job_update(device, job) + ACCEPTED
+
+
+def test_one_job_at_a_time_and_numbered(core: Any) -> None:
+    device = core.online()
+    first = start(core, device)
+    with pytest.raises(ApiError, match="ConflictException") as caught:
+        reboot(core, device)
+    assert first in caught.value.message
+    update(core, device, first, "FAILED")
+    assert (first, reboot(core, device)) == (f"{device}-0", f"{device}-1")
+
+
+def test_a_reboot_needs_the_connection_an_update_does_not(core: Any) -> None:
+    device = core.online()
+    core.plane.disconnected(device)
+    with pytest.raises(ApiError, match="not connected"):
+        reboot(core, device)
+    assert start(core, device)
+
+
+def test_an_unregistered_device_takes_no_job(core: Any) -> None:
+    device = core.call("ProvisionDevice", Name="north")["DeviceId"]
+    with pytest.raises(ApiError, match="ConflictException"):
+        reboot(core, device)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code", "named"),
+    [
+        ({"JobType": "OTA"}, "ValidationException", "OTAJobConfig"),
+        (
+            {"JobType": "OTA", "DeviceJobConfig": {"OTAJobConfig": {"ImageVersion": "9.9"}}},
+            "ValidationException", "9.9",
+        ),
+        ({"JobType": "RESET"}, "ValidationException", "must be one of OTA, REBOOT"),
+        ({"JobType": "REBOOT", "DeviceIds": ["a", "b"]}, "ValidationException", "at most 1"),
+        ({"JobType": "REBOOT", "DeviceIds": ["a"]}, "ResourceNotFoundException", "a"),
+    ],
+)  # fmt: skip
+def test_bad_requests_say_what_is_wrong(
+    core: Any, parameters: dict[str, Any], code: str, named: str
+) -> None:
+    device = core.online()
+    with pytest.raises(ApiError, match=code) as caught:
+        core.call("CreateJobForDevices", **{"DeviceIds": [device], **parameters})
+    assert named in str(caught.value.members)
+
+
+def test_a_job_of_another_device_cannot_be_updated(core: Any) -> None:
+    north, south = core.online("north"), core.online("south")
+    job = start(core, north)
+    update(core, south, job, "SUCCEEDED")
+    assert core.answer(job_update(south, job) + REJECTED)["code"] == "ResourceNotFound"
+    assert core.call("DescribeDeviceJob", JobId=job)["Status"] == "PENDING"
+
+
+# The fixture is a class: every example makes its own plane.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED", "QUEUED", "?"]),
+            st.sampled_from([*STAGES, "COMPLETED", "NONSENSE"]),
+        ),
+        max_size=15,
+    )
+)
+def test_progress_never_goes_back(
+    make_core: Callable[..., Any], reports: list[tuple[str, str]]
+) -> None:
+    """Whatever a device says: stages only advance, an end is final, no status repeats."""
+    core = make_core()
+    device = core.online()
+    job = start(core, device)
+    for status, progress in reports:
+        update(core, device, job, status, progress)
+    seen = core.statuses("cloud.job")
+    rank = {"PENDING": 0, "IN_PROGRESS": 1, "DOWNLOADING": 1, "VERIFYING": 1, "REBOOTING": 2}
+    ranks = [rank.get(status, 3) for status in seen]
+    assert ranks == sorted(ranks)
+    assert ranks.count(3) <= 1
+    assert all(one != two for one, two in pairwise(seen))
+    ends = [status for status, _ in reports if status in ("SUCCEEDED", "FAILED", "REJECTED")]
+    shown = core.call("DescribeDeviceJob", JobId=job)["Status"]
+    if ends:
+        assert shown == ("COMPLETED" if ends[0] == "SUCCEEDED" else "FAILED")
+    else:
+        assert shown in STAGES

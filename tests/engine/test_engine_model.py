@@ -1,0 +1,139 @@
+"""What only virtual time promises: the same bytes for the same seed, and days in a moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.record.history import first_difference
+
+if TYPE_CHECKING:
+    from harness.record.event import Event
+
+DAY_S = 86_400.0
+UPDATE = {"appliance": "north", "image": "7.0.13", "expect": "committed", "allow_major": True}
+BUSY: list[Any] = [
+    {"observe": "30s"},
+    {"update": UPDATE},
+    {"fault": {"kind": "uplink.loss", "target": "north", "for": "40s"}},
+    {"fault": {"kind": "power.cut", "target": "north", "for": "5s"}},
+]
+
+
+def busy(make_plan: Any, seed: int) -> Any:
+    images = {"7.0.13": {"size": "1GiB"}}
+    return make_plan("model", deploy="counter", workload=BUSY, images=images, seed=seed)
+
+
+def test_the_same_seed_gives_the_same_bytes(runs: Any, make_plan: Any) -> None:
+    one, two = (runs(busy(make_plan, 11)) for _ in range(2))
+    assert one.outcome == ("completed", "")
+    assert len(one.history.events) > 80
+    assert first_difference(one.path, two.path) is None
+    assert one.path.read_bytes() == two.path.read_bytes()
+
+
+def test_another_seed_gives_another_history(runs: Any, make_plan: Any) -> None:
+    one, two = runs(busy(make_plan, 11)), runs(busy(make_plan, 12))
+    assert two.outcome == ("completed", "")
+    times = [[(e.t_s, e.kind) for e in ran.history.events] for ran in (one, two)]
+    assert times[0] != times[1]
+    # Chance moves when things happen, not what happens.
+    kinds = [
+        [e.kind for e in ran.history.events if not e.kind.startswith(("frames", "link.refused"))]
+        for ran in (one, two)
+    ]
+    assert sorted(kinds[0]) == sorted(kinds[1])
+
+
+def test_the_wall_pace_of_the_process_rung_changes_nothing(runs: Any, make_plan: Any) -> None:
+    slow, fast = (runs(replace(busy(make_plan, 11), time_scale=scale)) for scale in (1.0, 60.0))
+    events = [
+        [(e.t_s, e.source, e.kind) for e in ran.history.events if e.kind != "run.started"]
+        for ran in (slow, fast)
+    ]
+    assert events[0] == events[1]
+
+
+def test_a_day_is_a_few_events(runs: Any, make_plan: Any) -> None:
+    """Heartbeats and waiting are accounted for, not stepped: nothing happens, nothing is told."""
+    plan = make_plan("model", workload=[{"observe": "24h"}], stop_after="25h")
+    ran = runs(plan)
+    assert ran.outcome == ("completed", "")
+    assert ran.history.duration_s >= DAY_S
+    workload = ran.of("phase.started")[1].t_s
+    idle = [e.kind for e in ran.history.events if workload < e.t_s < DAY_S]
+    assert idle == []
+    assert ran.of("cloud.device")[-1].values["status"] == "ONLINE"
+
+
+@pytest.mark.parametrize("kind", ["uplink.loss", "uplink.blackhole"])
+def test_an_interrupted_download_is_resumed(kind: str, runs: Any, make_plan: Any) -> None:
+    """4 GiB take minutes on the profile's line; the link breaks in the middle, and comes back."""
+    size_bytes = 4 << 30
+    plan = make_plan(
+        "model",
+        workload=[{"update": {**UPDATE, "image": "7.0.13"}}],
+        images={"7.0.13": {"size": "4GiB"}},
+        nemesis=[{"kind": kind, "target": "north", "at": "2m", "for": "3m"}],
+    )
+    whole = runs(replace(plan, nemesis=()))
+    ran = runs(plan)
+    assert ran.outcome == ("completed", "")
+    assert ran.of("link.lost")
+    rate = plan.appliances[0].profile.uplink_bytes_per_s
+
+    def transfer_s(made: Any) -> float:
+        phases = {e.values["phase"]: e.t_s for e in made.of("ota.phase")}
+        return float(phases["verifying"] - phases["downloading"])
+
+    assert transfer_s(whole) == pytest.approx(size_bytes / rate, rel=0.01)
+    # What had come before the break was not fetched again: the outage and retries are all.
+    assert transfer_s(whole) + 180.0 - 45.0 < transfer_s(ran)
+    assert transfer_s(ran) < transfer_s(whole) + 180.0 + 60.0
+    (ended,) = ran.of("ota.ended")
+    assert ended.values["outcome"] == "committed"
+
+
+def test_a_download_is_given_up_when_the_link_stays_down(runs: Any, make_plan: Any) -> None:
+    plan = make_plan(
+        "model",
+        workload=[{"update": {**UPDATE, "image": "7.0.13"}, "timeout": "2h"}],
+        images={"7.0.13": {"size": "4GiB"}},
+        nemesis=[{"kind": "uplink.loss", "target": "north", "at": "2m", "for": "45m"}],
+        stop_after="5h",
+    )
+    ran = runs(plan)
+    (ended,) = ran.of("ota.ended")
+    assert ended.values["outcome"] == "failed"
+    assert "of 4294967296 bytes came in 1800 s" in ended.values["reason"]
+    assert ran.outcome[0] == "failed"
+    assert ran.of("appliance.booted")[-1].values["version"] == "6.2.1"
+    # It was healed at its time: a failed step does not leave it open.
+    assert len(ran.of("fault.healed")) == 1
+
+
+def test_a_power_cut_in_a_download_ends_the_job_truthfully(runs: Any, make_plan: Any) -> None:
+    plan = make_plan(
+        "model",
+        workload=[{"update": {**UPDATE, "image": "7.0.13"}}],
+        images={"7.0.13": {"size": "4GiB"}},
+        nemesis=[{"kind": "power.cut", "target": "north", "at": "2m", "for": "10s"}],
+    )
+    ran = runs(plan)
+    (ended,) = ran.of("ota.ended")
+    assert (ended.values["outcome"], ended.values["reason"]) == (
+        "failed",
+        "power was lost during the update",
+    )
+    assert ran.of("cloud.job")[-1].values["status"] == "FAILED"
+    assert ran.of("appliance.booted")[-1].values["version"] == "6.2.1"
+
+
+def test_listeners_see_events_as_they_happen(runs: Any, make_plan: Any) -> None:
+    seen: list[Event] = []
+    ran = runs(make_plan("model"), listen=seen.append)
+    assert [event.kind for event in seen] == [event.kind for event in ran.history.events]
+    assert [event.t_s for event in seen] == pytest.approx([e.t_s for e in ran.history.events])
