@@ -102,7 +102,9 @@ def test_an_application_that_crashes_at_import(
     assert error.startswith("DEPLOYMENT_ERROR: ")
     assert "ModuleNotFoundError: No module named 'no_such_module_anywhere'" in error
     reasons = {event.values["reason"] for event in ran.of("node.ended")}
-    assert len(reasons) == 1
+    # It is started again and again; the end of the run may meet it while it starts.
+    reasons -= {"application counter was stopped before it had started"}
+    assert reasons == {error.removeprefix("DEPLOYMENT_ERROR: ")}
     assert ran.of("cloud.instance")[-1].values["status"] == "DEPLOYMENT_ERROR"
     assert ran.of("node.started") == []
 

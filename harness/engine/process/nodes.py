@@ -116,13 +116,14 @@ class Nodes:
             started.cancel()
         if node.started.is_set():
             return
-        error = node.application.error_line
+        name = self.name(node.instance)
+        if node.stopping:  # the run ended meanwhile: nothing is known against the application
+            raise PeerRefused(f"application {name} was stopped before it had started")
         if node.watch.done():
-            raise PeerRefused(f"application {self.name(node.instance)} ended at its start: {error}")
+            why = _why(await node.application.wait(), node.application.error_line)
+            raise PeerRefused(f"application {name} ended at its start: {why}")
         await self.stop(node.instance, "did not start")
-        raise PeerTimeout(
-            f"application {self.name(node.instance)} made no node in {START_TIMEOUT_S:g} s"
-        )
+        raise PeerTimeout(f"application {name} made no node in {START_TIMEOUT_S:g} s")
 
     async def _watch(self, node: Node) -> None:
         """Windows while it runs; its end is told to the appliance and accounted for."""
