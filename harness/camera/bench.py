@@ -26,11 +26,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from harness.camera.clip import ClipSpec, load_clip
-from harness.camera.drain import BUFFER_BYTES, Drain
-from harness.camera.packed import PackedClip
-from harness.camera.server import CameraServer
-from harness.camera.udp import segmentation_offload
+from harness.camera.picture.clip import ClipSpec, load_clip
+from harness.camera.reader.drain import BUFFER_BYTES, Drain
+from harness.camera.serve.packed import PackedClip
+from harness.camera.serve.server import CameraServer
+from harness.camera.serve.udp import segmentation_offload
 from harness.errors import CapabilityMissing, PeerError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from harness.camera.clip import Clip
+    from harness.camera.picture.clip import Clip
 
 SPEC = ClipSpec(
     width_px=1280,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from harness.camera.clip import ClipSpec, load_clip
+from harness.camera.picture.clip import ClipSpec, load_clip
 from harness.record import framecode
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import av
     from numpy.typing import NDArray
 
-    from harness.camera.clip import Clip
+    from harness.camera.picture.clip import Clip
 
     Picture: TypeAlias = NDArray[np.uint8]
 

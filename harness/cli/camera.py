@@ -53,7 +53,7 @@ def serve_command(
     HARNESS_CAMERA_PASSWORD instead. Each worker is a process with its share of the cameras; on a
     shared port each has its own, counted up from --port.
     """
-    from harness.camera.post import Placing
+    from harness.camera.fleet.post import Placing
     from harness.cli import camera_serve
 
     name, password = camera_serve.credentials(user)

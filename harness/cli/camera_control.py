@@ -6,14 +6,14 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness.camera import control, desk
+from harness.camera.fleet import control, desk
 from harness.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from harness.camera.fleet import Row
+    from harness.camera.fleet.cameras import Row
 
 JSON_SCHEMA = 1
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.camera.probe import ProbeReport
+    from harness.camera.reader.probe import ProbeReport
 
 JSON_SCHEMA = 1
 PASSWORD_VARIABLE = "HARNESS_CAMERA_PASSWORD"
@@ -39,7 +39,7 @@ def probe_command(
     The password of --user may be in HARNESS_CAMERA_PASSWORD instead. The exit code is 1 when the
     camera does not answer, refuses, or sends what an appliance cannot use.
     """
-    from harness.camera import probe
+    from harness.camera.reader import probe
 
     if (epoch is None) != (clip_seconds is None):
         raise click.UsageError("--epoch and --clip-seconds belong together")

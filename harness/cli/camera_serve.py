@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.camera.control import ControlServer
-from harness.camera.fleet import OFFLINE, serve
-from harness.camera.post import is_loopback, posts
+from harness.camera.fleet.cameras import OFFLINE, serve
+from harness.camera.fleet.control import ControlServer
+from harness.camera.fleet.post import is_loopback, posts
 from harness.errors import InputError
 from harness.scenario import ProfileLibrary, camera_profile
 from harness.scenario.problem import did_you_mean
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-    from harness.camera.fleet import Keeper, Row
-    from harness.camera.post import Placing
+    from harness.camera.fleet.cameras import Keeper, Row
+    from harness.camera.fleet.post import Placing
     from harness.scenario.camera import CameraProfile
 
 JSON_SCHEMA = 1

@@ -1,6 +1,6 @@
 """The bad habits that real cameras have, as data: what a profile says and a plan carries.
 
-How the camera server behaves for each of them is in `harness/camera/quirk.py`.
+How the camera server behaves for each of them is in `harness/camera/serve/quirk.py`.
 """
 
 from __future__ import annotations

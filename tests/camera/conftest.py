@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from harness.camera.clip import Clip, ClipSpec, load_clip
-from harness.camera.rtp import Depacketiser, Packet
-from harness.camera.rtsp import Event, Interleaved, Request, Response, RtspCodec
-from harness.camera.server import CameraServer
+from harness.camera.picture.clip import Clip, ClipSpec, load_clip
+from harness.camera.serve.server import CameraServer
+from harness.camera.wire.rtp import Depacketiser, Packet
+from harness.camera.wire.rtsp import Event, Interleaved, Request, Response, RtspCodec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.camera import bench
-from harness.camera.clip import Clip, ClipSpec
-from harness.camera.drain import Drain, Window, _Reader
-from harness.camera.ear import Ear
-from harness.camera.packed import frame_interleaved
-from harness.camera.rtp import Packet, SenderReport
-from harness.camera.server import CameraServer
-from harness.camera.udp import segmentation_offload
+from harness.camera.picture.clip import Clip, ClipSpec
+from harness.camera.reader.drain import Drain, Window, _Reader
+from harness.camera.reader.ear import Ear
+from harness.camera.serve.packed import frame_interleaved
+from harness.camera.serve.server import CameraServer
+from harness.camera.serve.udp import segmentation_offload
+from harness.camera.wire.rtp import Packet, SenderReport
 from harness.errors import LinkDown, PeerRefused
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.camera.fleet import Row
+from harness.camera.fleet.cameras import Row
 from harness.cli.app import run
 from harness.cli.camera_serve import PASSWORD_VARIABLE, View, credentials, profiles
 from harness.errors import InputError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.camera.outbox import SessionAccount
-from harness.camera.scene import Box
+from harness.camera.picture.scene import Box
+from harness.camera.serve.outbox import SessionAccount
 from harness.engine.process.tally import LATENCY_MAX_S, Tally
 from harness.record.histogram import Histogram
 from harness.runtime import telemetry

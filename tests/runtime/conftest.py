@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.camera.clip import Clip, ClipSpec, load_clip
+from harness.camera.picture.clip import Clip, ClipSpec, load_clip
 from harness.runtime.process import Application, ApplicationSpec, CameraInput, ModelFile
 
 if TYPE_CHECKING:

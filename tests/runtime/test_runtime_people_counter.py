@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from harness.camera.clip import ClipSpec, load_clip
-from harness.camera.scene import Box
-from harness.camera.score import Score, score
+from harness.camera.picture.clip import ClipSpec, load_clip
+from harness.camera.picture.scene import Box
+from harness.camera.picture.score import Score, score
 from harness.runtime import process
 from harness.runtime.inference import open_session
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.camera.server import CameraServer
+from harness.camera.serve.server import CameraServer
 from harness.record import framecode
 from harness.runtime import telemetry
 from harness.runtime.process import CameraInput
@@ -14,8 +14,8 @@ from harness.runtime.process import CameraInput
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from harness.camera.clip import Clip
-    from harness.camera.live import Camera
+    from harness.camera.picture.clip import Clip
+    from harness.camera.serve.live import Camera
     from harness.runtime.process import ModelFile
     from tests.runtime.conftest import Applications, Running
 

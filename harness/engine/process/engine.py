@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.camera.clip import ClipSpec, load_clip
-from harness.camera.server import CameraServer
+from harness.camera.picture.clip import ClipSpec, load_clip
+from harness.camera.serve.server import CameraServer
 from harness.cloud.client import ApiClient
 from harness.cloud.core import Settings
 from harness.cloud.server import CloudServer
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
-    from harness.camera.live import Camera
+    from harness.camera.serve.live import Camera
     from harness.record.history import HistoryWriter
     from harness.scenario.plan import CameraPlan, Plan
 

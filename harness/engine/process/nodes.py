@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.appliance.effect import StartNode
-    from harness.camera.live import Camera
+    from harness.camera.serve.live import Camera
     from harness.engine.process.machine import Machine
 
 START_TIMEOUT_S = 60.0

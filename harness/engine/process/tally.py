@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.camera.scene import Box
-from harness.camera.score import score
+from harness.camera.picture.scene import Box
+from harness.camera.picture.score import score
 from harness.record import framecode, kind
 from harness.record.histogram import Histogram
 from harness.runtime import telemetry
@@ -20,8 +20,8 @@ from harness.runtime import telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from harness.camera.live import Camera
-    from harness.camera.outbox import SessionAccount
+    from harness.camera.serve.live import Camera
+    from harness.camera.serve.outbox import SessionAccount
 
 LATENCY_MAX_S = 60.0
 

@@ -1,0 +1,1 @@
+"""Cameras alone: many of them, spread over processes, with a control socket."""

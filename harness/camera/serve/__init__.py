@@ -1,0 +1,1 @@
+"""Cameras that answer: the RTSP server, sessions, transports, and what each reader was sent."""
