@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from harness.appliance import boot_control, image
 from harness.appliance.firmware import Board
 from harness.appliance.storage import BOOT_CONTROL, SLOT_PARTITION, Blob, partition_sizes
-from harness.cloud.content import sha256
+from harness.cloud.service.content import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
-from harness.cloud.authority import SymbolicAuthority
-from harness.cloud.content import BytesContent, MemoryObjects
-from harness.cloud.core import PACKAGE_BUCKET, Endpoints, Settings
-from harness.cloud.plane import ControlPlane
-from harness.cloud.server import CloudServer
+from harness.cloud.front.server import CloudServer
+from harness.cloud.service.authority import SymbolicAuthority
+from harness.cloud.service.content import BytesContent, MemoryObjects
+from harness.cloud.service.core import PACKAGE_BUCKET, Endpoints, Settings
+from harness.cloud.service.plane import ControlPlane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.cloud.content import BytesContent, MemoryObjects
-from harness.cloud.core import FIRMWARE_BUCKET, PACKAGE_BUCKET
-from harness.cloud.server import CloudServer
+from harness.cloud.front.server import CloudServer
+from harness.cloud.service.content import BytesContent, MemoryObjects
+from harness.cloud.service.core import FIRMWARE_BUCKET, PACKAGE_BUCKET
 from harness.engine import conduct
 from harness.engine.process import engine as engine_module
 from harness.errors import EngineError, InputError

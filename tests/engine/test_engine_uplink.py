@@ -16,11 +16,11 @@ import pytest
 
 from harness.appliance.effect import LinkLost, MessageArrived
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, job_next
-from harness.cloud.client import ApiClient
-from harness.cloud.content import BytesContent
-from harness.cloud.core import FIRMWARE_BUCKET
-from harness.cloud.server import CloudServer
-from harness.cloud.x509 import X509Authority
+from harness.cloud.front.client import ApiClient
+from harness.cloud.front.server import CloudServer
+from harness.cloud.front.x509 import X509Authority
+from harness.cloud.service.content import BytesContent
+from harness.cloud.service.core import FIRMWARE_BUCKET
 from harness.engine.process.link import Link
 from harness.engine.process.uplink import Uplink
 from harness.errors import Corrupt, LinkDown, PeerError, PeerRefused, PeerTimeout

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
-from harness.cloud.core import Settings
+from harness.cloud.service.core import Settings
 from harness.engine.conduct import unzip
 from harness.engine.factory import signed_image
 from harness.engine.model.cloud import Cloud

@@ -7,10 +7,10 @@ import random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from harness.cloud.authority import SymbolicAuthority
-from harness.cloud.content import BytesContent, MemoryObjects
-from harness.cloud.core import Endpoints, Settings
-from harness.cloud.plane import ControlPlane
+from harness.cloud.service.authority import SymbolicAuthority
+from harness.cloud.service.content import BytesContent, MemoryObjects
+from harness.cloud.service.core import Endpoints, Settings
+from harness.cloud.service.plane import ControlPlane
 from harness.engine.factory import Payload
 from harness.engine.model.machine import EPOCH_S
 from harness.errors import PeerRefused
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import simpy
 
-    from harness.cloud.content import Content
+    from harness.cloud.service.content import Content
     from harness.engine.model.machine import Machine
 
 _HTTPS = "https://cloud.invalid"

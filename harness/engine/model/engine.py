@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
-from harness.cloud.core import Settings
+from harness.cloud.service.core import Settings
 from harness.engine import site
 from harness.engine.commands import perform
 from harness.engine.conduct import Conductor

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.camera.picture.clip import ClipSpec, load_clip
 from harness.camera.serve.server import CameraServer
-from harness.cloud.client import ApiClient
-from harness.cloud.core import Settings
-from harness.cloud.server import CloudServer
+from harness.cloud.front.client import ApiClient
+from harness.cloud.front.server import CloudServer
+from harness.cloud.service.core import Settings
 from harness.engine import site
 from harness.engine.commands import perform
 from harness.engine.conduct import Conductor

@@ -26,8 +26,8 @@ from amqtt.mqtt.constants import QOS_1
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
-from harness.cloud.devices import CLAIM_PREFIX
-from harness.cloud.tls import CLOSE_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, peer_of
+from harness.cloud.front.tls import CLOSE_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, peer_of
+from harness.cloud.service.devices import CLAIM_PREFIX
 
 if TYPE_CHECKING:
     import socket

@@ -11,8 +11,8 @@ import pytest
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
 from harness.cloud.api import ApiError
-from harness.cloud.content import BytesContent
-from harness.cloud.core import Quotas, Settings
+from harness.cloud.service.content import BytesContent
+from harness.cloud.service.core import Quotas, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.cloud.api.error import conflict, not_found, over_quota, validation
-from harness.cloud.content import Content, sha256
-from harness.cloud.core import PACKAGE_BUCKET, Answer, Core, Parameters
-from harness.cloud.state import Package, PackageVersion
+from harness.cloud.service.content import Content, sha256
+from harness.cloud.service.core import PACKAGE_BUCKET, Answer, Core, Parameters
+from harness.cloud.service.state import Package, PackageVersion
 
 NAME_PREFIX = "packageName/"  # `packageName/<name>` stands for the id of the package
 DOCUMENT_BYTES_MAX = 1 << 20  # package.json and descriptors

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.topic import shadow_delta
-from harness.cloud import deployment
 from harness.cloud.api.error import conflict, not_found, over_quota, validation
-from harness.cloud.content import BytesContent
-from harness.cloud.core import DEPLOYMENT_BUCKET, Answer, Core, Parameters, page
-from harness.cloud.state import Instance
+from harness.cloud.service import deployment
+from harness.cloud.service.content import BytesContent
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Parameters, page
+from harness.cloud.service.state import Instance
 from harness.record.kind import CLOUD_INSTANCE
 
 if TYPE_CHECKING:
-    from harness.cloud.devices import Devices
-    from harness.cloud.packages import Packages
-    from harness.cloud.state import Device, NodeRecord
+    from harness.cloud.service.devices import Devices
+    from harness.cloud.service.packages import Packages
+    from harness.cloud.service.state import Device, NodeRecord
 
 SHADOW = "applications"
 CONTEXT = "default"  # the one runtime context of an instance

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.appliance.topic import ACCEPTED, REJECTED, job_next, job_notify, job_update
 from harness.cloud.api import ApiError
-from harness.cloud.content import BytesContent
+from harness.cloud.service.content import BytesContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance.topic import ACCEPTED, REJECTED, job_next, job_notify, job_update
 from harness.cloud.api.error import conflict, not_found, validation
-from harness.cloud.core import FIRMWARE_BUCKET, Answer, Core, Parameters
-from harness.cloud.state import Image, Job
+from harness.cloud.service.core import FIRMWARE_BUCKET, Answer, Core, Parameters
+from harness.cloud.service.state import Image, Job
 from harness.record.kind import CLOUD_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.cloud.content import Content
-    from harness.cloud.devices import Devices
-    from harness.cloud.state import Device
+    from harness.cloud.service.content import Content
+    from harness.cloud.service.devices import Devices
+    from harness.cloud.service.state import Device
 
 # Progress never goes back to an earlier stage; within a stage the device's word counts.
 _STAGES = {"PENDING": 0, "IN_PROGRESS": 1, "DOWNLOADING": 1, "VERIFYING": 1, "REBOOTING": 2}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.cloud.api.error import conflict, not_found, validation
-from harness.cloud.secret import REDACTED
-from harness.cloud.state import PackageVersion, TemplateJob
+from harness.cloud.service.secret import REDACTED
+from harness.cloud.service.state import PackageVersion, TemplateJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.cloud.core import Answer, Core, Parameters
-    from harness.cloud.packages import Packages
+    from harness.cloud.service.core import Answer, Core, Parameters
+    from harness.cloud.service.packages import Packages
 
 _NAMES = ("Username", "Password", "StreamUrl")
 _SCHEMES = ("rtsp", "rtsps")

@@ -22,9 +22,9 @@ from harness.appliance.topic import (
     shadow_get,
     shadow_update,
 )
-from harness.cloud.broker import MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX
-from harness.cloud.server import CloudServer
-from harness.cloud.x509 import X509Authority
+from harness.cloud.front.broker import MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX
+from harness.cloud.front.server import CloudServer
+from harness.cloud.front.x509 import X509Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from harness.cloud.authority import Identity
+from harness.cloud.service.authority import Identity
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.cloud.api import ApiError
-from harness.cloud.content import BytesContent
-from harness.cloud.core import PACKAGE_BUCKET, Quotas, Settings
+from harness.cloud.service.content import BytesContent
+from harness.cloud.service.core import PACKAGE_BUCKET, Quotas, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from harness.appliance.topic import ACCEPTED, job_next, job_notify, shadow_update
 from harness.cloud.api import load
 from harness.cloud.api.model import Structure
-from harness.cloud.content import BytesContent
+from harness.cloud.service.content import BytesContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
 from harness.cloud.api.error import conflict, over_quota
-from harness.cloud.devices import CLAIM_PREFIX
-from harness.cloud.state import Claim, Device
+from harness.cloud.service.devices import CLAIM_PREFIX
+from harness.cloud.service.state import Claim, Device
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.cloud.core import Answer, Core, Parameters
-    from harness.cloud.devices import Devices
+    from harness.cloud.service.core import Answer, Core, Parameters
+    from harness.cloud.service.devices import Devices
 
 TEMPLATE = "panorama"
 _ZIP_EPOCH = (2021, 10, 20, 0, 0, 0)  # fixed, so that the same archive has the same bytes

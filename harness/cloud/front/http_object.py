@@ -12,15 +12,15 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from harness.cloud.content import CHUNK_BYTES
-from harness.cloud.upload import Upload, aws_chunked, plain
+from harness.cloud.front.upload import Upload, aws_chunked, plain
+from harness.cloud.service.content import CHUNK_BYTES
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.cloud.content import Content, ObjectStore
+    from harness.cloud.service.content import Content, ObjectStore
 
 KEY_BYTES_MAX = 1024  # S3's limit
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")

@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from harness.cloud.api.error import not_found
-from harness.cloud.core import Answer, Core, Parameters, page
+from harness.cloud.service.core import Answer, Core, Parameters, page
 from harness.record.kind import CLOUD_DEVICE
 
 if TYPE_CHECKING:
-    from harness.cloud.state import Device
+    from harness.cloud.service.state import Device
 
 CLAIM_PREFIX = "claim-"  # client ids of devices that are being provisioned
 

@@ -12,15 +12,15 @@ from aiohttp import web
 from harness.cloud.api import ApiError, load
 from harness.cloud.api.error import internal, validation
 from harness.cloud.api.wire import Router, read_request, write_answer, write_error
-from harness.cloud.http_object import S3, s3_error, send, split_path
-from harness.cloud.scope import Scope, read_scope
-from harness.cloud.tls import peer_of
+from harness.cloud.front.http_object import S3, s3_error, send, split_path
+from harness.cloud.front.scope import Scope, read_scope
+from harness.cloud.front.tls import peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from harness.cloud.plane import ControlPlane
+    from harness.cloud.service.plane import ControlPlane
 
 _logger = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from harness.cloud.api.error import validation
-from harness.cloud.secret import SecretStore
-from harness.cloud.state import Store
+from harness.cloud.service.secret import SecretStore
+from harness.cloud.service.state import Store
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
-    from harness.cloud.authority import Authority
-    from harness.cloud.content import ObjectStore
+    from harness.cloud.service.authority import Authority
+    from harness.cloud.service.content import ObjectStore
 
 T = TypeVar("T")
 JSON: TypeAlias = Any

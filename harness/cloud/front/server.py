@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
-from harness.cloud.broker import EmbeddedBroker
-from harness.cloud.content import MemoryObjects
-from harness.cloud.core import Endpoints, Settings
-from harness.cloud.http_api import ApiFront, DeviceFront
-from harness.cloud.plane import ControlPlane
-from harness.cloud.tls import CLOSE_TIMEOUT_S, server_context
-from harness.cloud.x509 import X509Authority
+from harness.cloud.front.broker import EmbeddedBroker
+from harness.cloud.front.http_api import ApiFront, DeviceFront
+from harness.cloud.front.tls import CLOSE_TIMEOUT_S, server_context
+from harness.cloud.front.x509 import X509Authority
+from harness.cloud.service.content import MemoryObjects
+from harness.cloud.service.core import Endpoints, Settings
+from harness.cloud.service.plane import ControlPlane
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from harness.cloud.core import Record
-    from harness.cloud.http_api import Log
+    from harness.cloud.front.http_api import Log
+    from harness.cloud.service.core import Record
 
 EXPIRE_EVERY_S = 0.1  # how late a time-driven change may be noticed
 BACKLOG = 512

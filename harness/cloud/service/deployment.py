@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance import graph
 from harness.cloud.api.error import validation
-from harness.cloud.core import PACKAGE_BUCKET, Core, Parameters
-from harness.cloud.state import NodeRecord
+from harness.cloud.service.core import PACKAGE_BUCKET, Core, Parameters
+from harness.cloud.service.state import NodeRecord
 
 if TYPE_CHECKING:
-    from harness.cloud.packages import Packages
-    from harness.cloud.state import Package, PackageVersion
+    from harness.cloud.service.packages import Packages
+    from harness.cloud.service.state import Package, PackageVersion
 
 SYSTEM_PATCH = "system"
 

@@ -12,7 +12,7 @@ from yarl import URL
 from harness.cloud.api import load
 from harness.cloud.api.error import validation
 from harness.cloud.api.wire import read_answer, read_error, write_request
-from harness.cloud.scope import unsigned_header
+from harness.cloud.front.scope import unsigned_header
 from harness.errors import Corrupt, LinkDown, PeerRefused, PeerTimeout
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cloud.content import CHUNK_BYTES, BytesContent
-from harness.cloud.core import DEPLOYMENT_BUCKET, FIRMWARE_BUCKET
-from harness.cloud.http_object import RangeInvalid, byte_range
-from harness.cloud.x509 import X509Authority
+from harness.cloud.front.http_object import RangeInvalid, byte_range
+from harness.cloud.front.x509 import X509Authority
+from harness.cloud.service.content import CHUNK_BYTES, BytesContent
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, FIRMWARE_BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

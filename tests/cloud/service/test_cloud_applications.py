@@ -10,7 +10,7 @@ import pytest
 
 from harness.appliance.topic import shadow_delta
 from harness.cloud.api import ApiError
-from harness.cloud.core import DEPLOYMENT_BUCKET, Quotas, Settings
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, Quotas, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from typing import TYPE_CHECKING, Protocol
 
-from harness.cloud.content import FileContent
+from harness.cloud.service.content import FileContent
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import aiohttp
 import pytest
 
 from harness.cloud.api import ApiError
-from harness.cloud.client import ApiClient
-from harness.cloud.http_api import BODY_BYTES_MAX
-from harness.cloud.scope import Scope, read_scope, unsigned_header
-from harness.cloud.server import CloudServer
+from harness.cloud.front.client import ApiClient
+from harness.cloud.front.http_api import BODY_BYTES_MAX
+from harness.cloud.front.scope import Scope, read_scope, unsigned_header
+from harness.cloud.front.server import CloudServer
 from harness.errors import InputError, LinkDown, PeerRefused
 
 if TYPE_CHECKING:

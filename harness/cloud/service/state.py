@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.cloud.content import Content
+    from harness.cloud.service.content import Content
 
 
 @dataclass(slots=True)

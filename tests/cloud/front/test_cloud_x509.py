@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from harness.cloud.x509 import BACKDATED_S, X509Authority
+from harness.cloud.front.x509 import BACKDATED_S, X509Authority
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:

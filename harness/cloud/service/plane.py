@@ -1,6 +1,6 @@
 """The control plane without I/O: calls and messages in, answers, messages and events out.
 
-The process rung serves it over HTTP and MQTT (`harness.cloud.server`); the model rung calls it
+The process rung serves it over HTTP and MQTT (`cloud.front.server`); the model rung calls it
 directly. What it says of a device follows what the device reports, never how often it is asked.
 """
 
@@ -12,23 +12,23 @@ from harness.appliance.topic import ACCEPTED, shadow_get, shadow_update
 from harness.cloud.api import load
 from harness.cloud.api.error import ApiError, validation
 from harness.cloud.api.validation import check
-from harness.cloud.applications import SHADOW, Applications
-from harness.cloud.cameras import Cameras
-from harness.cloud.content import BytesContent
-from harness.cloud.core import DEPLOYMENT_BUCKET, Answer, Core, Endpoints, Settings
-from harness.cloud.devices import CLAIM_PREFIX, Devices
-from harness.cloud.jobs import Jobs
-from harness.cloud.packages import Packages
-from harness.cloud.provisioning import Provisioning
+from harness.cloud.service.applications import SHADOW, Applications
+from harness.cloud.service.cameras import Cameras
+from harness.cloud.service.content import BytesContent
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Endpoints, Settings
+from harness.cloud.service.devices import CLAIM_PREFIX, Devices
+from harness.cloud.service.jobs import Jobs
+from harness.cloud.service.packages import Packages
+from harness.cloud.service.provisioning import Provisioning
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
-    from harness.cloud.authority import Authority
-    from harness.cloud.content import Content, ObjectStore
-    from harness.cloud.core import Publish, Record
-    from harness.cloud.state import Device, Image, Shadow
+    from harness.cloud.service.authority import Authority
+    from harness.cloud.service.content import Content, ObjectStore
+    from harness.cloud.service.core import Publish, Record
+    from harness.cloud.service.state import Device, Image, Shadow
 
 __all__ = ["ControlPlane"]
 
