@@ -9,7 +9,7 @@ import json
 import random
 import ssl
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import aiomqtt
@@ -28,40 +28,84 @@ from harness.cloud.service.authority import SymbolicAuthority
 from harness.cloud.service.content import BytesContent, MemoryObjects
 from harness.cloud.service.core import PACKAGE_BUCKET, Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
+from harness.cloud.service.state import KeptStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
+
+    from harness.cloud.service.table import Change
 
 ACCOUNT = "123456789012"
 EPOCH_S = 1_700_000_000.0
 WAIT_S = 5.0
 
 
+class Disk:
+    """A journal that keeps rows as a database does, and knows whether a store matches them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, bytes]] = {}
+
+    def append(self, changes: Sequence[Change]) -> None:
+        for table, key, data in changes:
+            if data is None:
+                del self.rows[table][key]
+            else:
+                self.rows.setdefault(table, {})[key] = data
+
+    def load(self) -> KeptStore:
+        return KeptStore(self, {table: rows.items() for table, rows in self.rows.items()})
+
+    def check(self, store: KeptStore) -> None:
+        """Everything the store holds, in its order, is what a restart would find."""
+        again = self.load()
+        for field_ in fields(store):
+            mine, kept = (dict(getattr(one, field_.name)) for one in (store, again))
+            assert mine == kept, f"{field_.name}: not committed"
+            assert list(mine) == list(kept), f"{field_.name}: in another order"
+        store.forget()
+
+
 class Core:
-    """The pure plane with everything around it under the test's control."""
+    """The pure plane with everything around it under the test's control.
+
+    After every call whatever the plane knows must have been committed.
+    """
 
     def __init__(self, settings: Settings | None = None, seed: int = 1) -> None:
         self.now_s = EPOCH_S
+        self.seed = seed
+        self.settings = settings
+        self.disk = Disk()
         self.sent: list[tuple[str, str, Any]] = []
         self.events: list[tuple[str, Any]] = []
         self.cut: list[str] = []
         self.authority = SymbolicAuthority()
         self.objects = MemoryObjects()
+        self.start()
+
+    def start(self) -> None:
+        """A plane that takes up what is kept, as after a crash."""
+        self.store = self.disk.load()
         self.plane = ControlPlane(
             clock=lambda: self.now_s,
-            draw=random.Random(seed),
+            draw=random.Random(self.seed),
             authority=self.authority,
             objects=self.objects,
             publish=lambda *message: self.sent.append(message),
             record=lambda *event: self.events.append(event),
             endpoints=Endpoints("http://cloud", "cloud", 8883, "https://cloud"),
             disconnect=self.cut.append,
-            settings=settings,
+            settings=self.settings,
+            store=self.store,
         )
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return self.plane.call(operation, parameters)
+        try:
+            return self.plane.call(operation, parameters)
+        finally:
+            self.disk.check(self.store)
 
     def answer(self, topic: str) -> Any:
         """The newest message on `topic`."""
@@ -88,6 +132,7 @@ class Core:
 
     def say(self, device: str, rest: str, payload: Any) -> None:
         self.plane.receive(device, f"$aws/things/{device}/{rest}", payload)
+        self.disk.check(self.store)
 
     def report(self, device: str, shadow: str, reported: Any) -> None:
         self.say(device, f"shadow/name/{shadow}/update", {"state": {"reported": reported}})

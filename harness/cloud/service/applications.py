@@ -70,7 +70,7 @@ class Applications:
             identifier, arn, device.id, device.name, now_s, now_s, resolved.nodes, parameters
         )
         self._core.store.instances[identifier] = instance
-        device.instances[identifier] = instance
+        device.instances.append(identifier)
         self._move(instance, "DEPLOYMENT_PENDING", SCHEDULED)
         document = deployment.compose(self._core, resolved, identifier, parameters)
         key = f"{device.id}/{identifier}.json"
@@ -132,6 +132,11 @@ class Applications:
             raise not_found("APPLICATION_INSTANCE", identifier)
         return instance
 
+    def _on(self, device: Device, identifier: str) -> Instance | None:
+        """An instance that has not been removed from the device."""
+        here = identifier in device.instances
+        return self._core.store.instances[identifier] if here else None
+
     def _target(self, parameters: Parameters) -> Device:
         name = "DefaultRuntimeContextDevice"
         device = self._core.store.devices.get(parameters[name])
@@ -148,7 +153,7 @@ class Applications:
         name = "ApplicationInstanceIdToReplace"
         if parameters.get(name) is None:
             return None
-        instance = device.instances.get(parameters[name])
+        instance = self._on(device, parameters[name])
         if instance is None or instance.desired == "REMOVED":
             message = f"Device {device.id} has no application instance {parameters[name]}."
             raise validation(message, [(name, "is not an instance on the device")])
@@ -188,7 +193,8 @@ class Applications:
 
     def delivered(self, device: Device) -> None:
         """The device was sent what is wanted of it."""
-        for instance in device.instances.values():
+        for identifier in device.instances:
+            instance = self._core.store.instances[identifier]
             if instance.status == "DEPLOYMENT_PENDING":
                 self._move(instance, "DEPLOYMENT_REQUESTED", VALIDATED)
             elif instance.status == "REMOVAL_PENDING":
@@ -199,7 +205,7 @@ class Applications:
     def reported(self, device: Device, reported: Mapping[str, Any]) -> None:
         """The `applications` shadow was reported; a null means that an instance is gone."""
         for identifier, report in (reported.get("instances") or {}).items():
-            instance = device.instances.get(identifier)
+            instance = self._on(device, identifier)
             if instance is None:
                 continue
             if report is None:
@@ -210,7 +216,7 @@ class Applications:
     def _gone(self, device: Device, instance: Instance) -> None:
         if instance.desired != "REMOVED":
             return
-        del device.instances[instance.id]
+        device.instances.remove(instance.id)
         self._want(device, instance.id, None)
         instance.reported = ""
         instance.node_statuses = {}

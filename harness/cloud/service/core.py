@@ -81,7 +81,10 @@ class Core:
     region: str
     settings: Settings
     store: Store = field(default_factory=Store)
-    secrets: SecretStore = field(default_factory=SecretStore)
+    secrets: SecretStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.secrets = SecretStore(self.store.secrets)
 
     def new_id(self, prefix: str) -> str:
         """`<prefix>-` and 26 characters, drawn: same seed, same ids."""

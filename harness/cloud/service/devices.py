@@ -23,6 +23,16 @@ class Devices:
         self._core = core
         self._deadlines: list[tuple[float, str, str]] = []  # when, what, device id
 
+    def restore(self) -> None:
+        """Take up what is kept: nobody is connected, and what is due follows from the records."""
+        for device in self._core.store.devices.values():
+            device.connected = device.steady = device.online = False
+            if device.provisioning == "SUCCEEDED":
+                self._remind(self._lease_s(device), "lease", device)
+            else:
+                self._remind(device.claim.expires_s, "claim", device)
+            self.refresh(device)
+
     # --- operations ---------------------------------------------------------------------
 
     def add(self, device: Device) -> None:
@@ -154,7 +164,7 @@ class Devices:
     def aggregated(self, device: Device) -> str:
         if device.provisioning != "SUCCEEDED":
             return device.provisioning
-        job = device.active_job
+        job = self._core.store.active_job(device)
         if job is not None and job.progress == "REBOOTING":
             return "REBOOTING"
         if not device.online:
@@ -180,7 +190,7 @@ class Devices:
 
     def _summary(self, device: Device) -> Answer:
         reported = device.reported
-        job = device.jobs[-1] if device.jobs else None
+        job = self._core.store.last_job(device)
         latest = job and {"JobType": job.type, "Status": job.progress, "ImageVersion": job.image}
         registered = device.provisioning == "SUCCEEDED"
         return {

@@ -31,7 +31,7 @@ class Jobs:
         self, version: str, manifest: bytes, payload: Content, manifest_content: Content,
         *, required: bool,
     ) -> None:  # fmt: skip
-        self._core.store.images[version] = Image(version, manifest, payload, required)
+        self._core.store.images[version] = Image(version, manifest, required)
         self._core.objects.put(FIRMWARE_BUCKET, _manifest_key(version), manifest_content)
         self._core.objects.put(FIRMWARE_BUCKET, _payload_key(version), payload)
         for device in self._core.store.devices.values():
@@ -45,20 +45,21 @@ class Jobs:
         image = self._image(parameters) if kind == "OTA" else None
         if device.provisioning != "SUCCEEDED":
             raise conflict("DEVICE", device.id, "The device is not registered yet.")
-        if device.active_job is not None:
-            message = f"Job {device.active_job.id} of the device has not ended."
+        active = self._core.store.active_job(device)
+        if active is not None:
+            message = f"Job {active.id} of the device has not ended."
             raise conflict("DEVICE", device.id, message)
         if kind == "REBOOT" and not device.connected:
             raise conflict("DEVICE", device.id, "The device is not connected.")
         job = Job(
-            id=f"{device.id}-{len(device.jobs)}",
+            id=f"{device.id}-{device.jobs}",
             device=device.id,
             type=kind,
             image=image,
             created_s=self._core.clock(),
             document=self._document(parameters, image),
         )
-        device.jobs.append(job)
+        device.jobs += 1
         self._core.store.jobs[job.id] = job
         self._record(device, job)
         self._core.publish(device.id, job_notify(device.id), {"execution": _execution(job)})
@@ -108,7 +109,7 @@ class Jobs:
     # --- messages -----------------------------------------------------------------------
 
     def answer_next(self, device: Device) -> None:
-        job = device.active_job
+        job = self._core.store.active_job(device)
         answer = {"execution": _execution(job)} if job is not None else {}
         self._core.publish(device.id, job_next(device.id) + ACCEPTED, answer)
 

@@ -10,7 +10,7 @@ from typing import Any
 from harness.cloud.api.error import conflict, not_found, over_quota, validation
 from harness.cloud.service.content import Content, sha256
 from harness.cloud.service.core import PACKAGE_BUCKET, Answer, Core, Parameters
-from harness.cloud.service.state import Package, PackageVersion
+from harness.cloud.service.state import Package, PackageVersion, version_id
 
 NAME_PREFIX = "packageName/"  # `packageName/<name>` stands for the id of the package
 DOCUMENT_BYTES_MAX = 1 << 20  # package.json and descriptors
@@ -85,7 +85,7 @@ class Packages:
         """Complete, or FAILED with a description, by the time it answers."""
         package = self.get(parameters["PackageId"])
         version, patch = parameters["PackageVersion"], parameters["PatchVersion"]
-        known = package.versions.get((version, patch))
+        known = package.versions.get(version_id(version, patch))
         if known is None or known.status == "FAILED":
             known = self._read(package, version, patch)
             self.keep(package, known)
@@ -96,7 +96,7 @@ class Packages:
     def keep(self, package: Package, found: PackageVersion) -> None:
         """Add a version; the first good patch of a version is its latest."""
         quotas = self._core.settings.quotas
-        key = (found.version, found.patch)
+        key = version_id(found.version, found.patch)
         full = quotas is not None and len(package.versions) >= quotas.versions_per_package
         if full and key not in package.versions:
             message = (

@@ -20,6 +20,7 @@ from harness.cloud.service.devices import CLAIM_PREFIX, Devices
 from harness.cloud.service.jobs import Jobs
 from harness.cloud.service.packages import Packages
 from harness.cloud.service.provisioning import Provisioning
+from harness.cloud.service.state import Store
 
 if TYPE_CHECKING:
     import random
@@ -42,6 +43,9 @@ def _ignore(_: str) -> None:
 class ControlPlane:
     """One account in one region.
 
+    All it knows is in `store`: taken up when it is made, and committed at the end of every call
+    or message that may have changed something, so whoever keeps the store keeps the plane.
+
     `clock` gives seconds since the Unix epoch, `draw` all randomness. `publish` is called with
     (client id, topic, payload), `record` with (event kind, values), `disconnect` with a client
     id whose connection must end; none of them may raise or call back into the plane at once.
@@ -62,10 +66,11 @@ class ControlPlane:
         account: str = "123456789012",
         region: str = "us-east-1",
         settings: Settings | None = None,
+        store: Store | None = None,
     ) -> None:
         self._core = core = Core(
             clock, draw, authority, objects, publish, disconnect, record, endpoints,
-            account, region, settings or Settings(),
+            account, region, settings or Settings(), store if store is not None else Store(),
         )  # fmt: skip
         self._service = load()
         self._devices = Devices(core)
@@ -75,6 +80,8 @@ class ControlPlane:
         self._cameras = Cameras(core, self._packages)
         self._applications = Applications(core, self._devices, self._packages)
         self._handlers = self._table()
+        self._devices.restore()
+        core.store.commit()
 
     def _table(self) -> Mapping[str, Callable[[Mapping[str, Any]], Answer]]:
         return {
@@ -115,6 +122,11 @@ class ControlPlane:
             if error.code in declared.errors or error.status != 404:
                 raise
             raise validation(error.message) from None
+        finally:
+            if declared.method == "GET":
+                self._core.store.forget()
+            else:
+                self._core.store.commit()
         return {name: value for name, value in answer.items() if value is not None}
 
     # --- devices ------------------------------------------------------------------------
@@ -131,15 +143,23 @@ class ControlPlane:
         device = self._core.store.devices.get(client_id)
         if device is not None:
             self._devices.connected(device)
+            self._core.store.commit()
 
     def disconnected(self, client_id: str) -> None:
         """The MQTT connection of a client has ended, in whatever way."""
         device = self._core.store.devices.get(client_id)
         if device is not None:
             self._devices.disconnected(device)
+            self._core.store.commit()
 
     def receive(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         """A message from an admitted client. Topics that are not its own are ignored."""
+        try:
+            self._receive(client_id, topic, payload)
+        finally:
+            self._core.store.commit()
+
+    def _receive(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         device = self._core.store.devices.get(client_id)
         if device is not None:
             self._devices.seen(device)
@@ -160,10 +180,14 @@ class ControlPlane:
         device = self._core.store.devices.get(client_id)
         if device is not None and device.connected:
             device.steady = True
+            self._core.store.commit()
 
     def expire(self) -> float | None:
         """Apply what the passing of time changes; when to call again, by the plane's clock."""
-        return self._devices.expire()
+        try:
+            return self._devices.expire()
+        finally:
+            self._core.store.commit()
 
     def may_read(self, thing: str, bucket: str, key: str) -> bool:
         """Whether a device may fetch an object: a deployment document is for its own only."""
@@ -216,6 +240,11 @@ class ControlPlane:
         self._jobs.publish_image(
             version, manifest, payload, BytesContent(manifest), required=required
         )
+        self._core.store.commit()
+
+    def put_object(self, bucket: str, key: str, content: Content) -> None:
+        self._core.objects.put(bucket, key, content)
+        self._core.store.commit()
 
     @property
     def images(self) -> Mapping[str, Image]:

@@ -1,18 +1,24 @@
 """What the control plane remembers: plain records, and the store that holds them.
 
-Times are seconds since the Unix epoch by the plane's clock. Records are changed in place; the
-store is the one place to put a database behind.
+Records are changed in place, hold nothing but JSON values and other such records, and refer to
+what stands in a table of its own by id. Times are seconds since the Unix epoch by the plane's
+clock. A record is good for one call: take it out of its table again in the next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+
+from harness.cloud.service.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from harness.cloud.service.table import Change, Journal
 
-    from harness.cloud.service.content import Content
+R = TypeVar("R")
+Records: TypeAlias = MutableMapping[str, R]  # by id; a plain dictionary when nothing is kept
+Document: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -74,8 +80,8 @@ class Device:
     seen_s: float = 0.0
     aggregated: str = ""  # as last recorded
     shadows: dict[str, Shadow] = field(default_factory=dict)
-    jobs: list[Job] = field(default_factory=list)
-    instances: dict[str, Instance] = field(default_factory=dict)  # not yet removed
+    jobs: int = 0  # how many it has had; they are called `<device id>-<n>`, from 0
+    instances: list[str] = field(default_factory=list)  # ids of those not yet removed
 
     def shadow(self, name: str) -> Shadow:
         shadow = self.shadows.get(name)
@@ -87,11 +93,6 @@ class Device:
     def reported(self) -> Mapping[str, Any]:
         shadow = self.shadows.get("device")
         return shadow.reported if shadow is not None else {}
-
-    @property
-    def active_job(self) -> Job | None:
-        """Jobs run one at a time, so only the newest can be unfinished."""
-        return self.jobs[-1] if self.jobs and not self.jobs[-1].ended else None
 
 
 @dataclass(slots=True)
@@ -106,6 +107,10 @@ class PackageVersion:
     secret: str | None = None  # of a camera: where its stream URL and credentials are
 
 
+def version_id(version: str, patch: str) -> str:
+    return f"{version}/{patch}"
+
+
 @dataclass(slots=True)
 class Package:
     id: str
@@ -113,13 +118,13 @@ class Package:
     arn: str
     created_s: float
     tags: dict[str, str] = field(default_factory=dict)
-    versions: dict[tuple[str, str], PackageVersion] = field(default_factory=dict)
+    versions: dict[str, PackageVersion] = field(default_factory=dict)  # by `version_id`
     latest: dict[str, str] = field(default_factory=dict)  # version -> latest patch
 
     def find(self, version: str, patch: str | None = None) -> PackageVersion | None:
         """The patch asked for, or the latest of the version."""
         chosen = patch or self.latest.get(version)
-        return self.versions.get((version, chosen)) if chosen else None
+        return self.versions.get(version_id(version, chosen)) if chosen else None
 
 
 @dataclass(slots=True)
@@ -172,19 +177,97 @@ class Image:
 
     version: str
     manifest: bytes
-    payload: Content
     required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Credentials of a camera."""
+
+    values: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object: its content is a file named by its SHA-256, or `inline` when it is small."""
+
+    sha256: str
+    size_bytes: int
+    inline: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
 class Store:
-    """All records, by id and by name where names are unique."""
+    """All records, by id; and ids by name, which follow from the records.
 
-    devices: dict[str, Device] = field(default_factory=dict)
-    device_names: dict[str, str] = field(default_factory=dict)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    packages: dict[str, Package] = field(default_factory=dict)
-    package_names: dict[str, str] = field(default_factory=dict)
-    template_jobs: dict[str, TemplateJob] = field(default_factory=dict)
-    instances: dict[str, Instance] = field(default_factory=dict)
-    images: dict[str, Image] = field(default_factory=dict)
+    Every field that is `Records` is a table: another one is added by another such field.
+    """
+
+    devices: Records[Device] = field(default_factory=dict)
+    jobs: Records[Job] = field(default_factory=dict)
+    packages: Records[Package] = field(default_factory=dict)
+    template_jobs: Records[TemplateJob] = field(default_factory=dict)
+    instances: Records[Instance] = field(default_factory=dict)
+    images: Records[Image] = field(default_factory=dict)
+    secrets: Records[Secret] = field(default_factory=dict)
+    objects: Records[StoredObject] = field(default_factory=dict)
+    device_names: dict[str, str] = field(init=False)
+    package_names: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.device_names = {device.name: device.id for device in self.devices.values()}
+        self.package_names = {package.name: package.id for package in self.packages.values()}
+
+    def last_job(self, device: Device) -> Job | None:
+        return self.jobs.get(f"{device.id}-{device.jobs - 1}") if device.jobs else None
+
+    def active_job(self, device: Device) -> Job | None:
+        """Jobs run one at a time, so only the newest can be unfinished."""
+        job = self.last_job(device)
+        return job if job is not None and not job.ended else None
+
+    def commit(self) -> None:
+        """Keep what has changed since the last commit. In memory there is nothing to do."""
+
+    def forget(self) -> None:
+        """What was taken out since the last commit was only read."""
+
+
+class KeptStore(Store):
+    """A store whose changes go to a journal.
+
+    `rows` are all that is kept already: id and encoded record, by table, in order. Raises
+    `ValueError` when they are not records, or of a table that does not exist.
+    """
+
+    def __init__(self, journal: Journal, rows: Mapping[str, Iterable[tuple[str, bytes]]]) -> None:
+        types = record_types()
+        unknown = sorted(rows.keys() - types.keys())
+        if unknown:
+            raise ValueError(f"there is no table {unknown[0]!r}")
+        self._journal = journal
+        self._tables = {
+            name: Table(name, record, rows.get(name, ())) for name, record in types.items()
+        }
+        super().__init__(**self._tables)
+        self.forget()
+
+    def commit(self) -> None:
+        changes: list[Change] = []
+        for table in self._tables.values():
+            changes += table.changes()
+        if changes:
+            self._journal.append(changes)
+
+    def forget(self) -> None:
+        for table in self._tables.values():
+            table.forget()
+
+
+def record_types() -> dict[str, type[Any]]:
+    """The type of the records of every table of a store, by the table's name."""
+    return {
+        name: get_args(hint)[1]
+        for name, hint in get_type_hints(Store).items()
+        if get_origin(hint) is MutableMapping
+    }
