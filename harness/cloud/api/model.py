@@ -71,9 +71,10 @@ class Operation:
     """`uri` holds `{Member}` labels; `errors` are full names such as `ConflictException`."""
 
     name: str
+    summary: str
     method: str
     uri: str
-    errors: frozenset[str]
+    errors: tuple[str, ...]
 
     @property
     def input(self) -> str:
@@ -88,6 +89,7 @@ class Operation:
 class Service:
     """Everything declared: shapes by name, operations by name, HTTP status by error name."""
 
+    metadata: Mapping[str, str]
     operations: Mapping[str, Operation]
     shapes: Mapping[str, Shape]
     statuses: Mapping[str, int]

@@ -39,7 +39,7 @@ def load() -> Service:
         shapes[head[0]] = _structure(head[0], words, union=False)
         statuses[head[0]] = int(head[1])
     operations = {operation.name: operation for operation in _operations()}
-    return Service(operations, shapes, statuses)
+    return Service(definition.METADATA, operations, shapes, statuses)
 
 
 def _entries(table: str) -> Iterator[tuple[list[str], list[str]]]:
@@ -57,8 +57,9 @@ def _entries(table: str) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def _operations() -> Iterator[Operation]:
-    for (name,), (method, uri, *errors) in _entries(definition.OPERATIONS):
-        yield Operation(name, method, uri, frozenset(f"{error}Exception" for error in errors))
+    for (name, *summary), (method, uri, *errors) in _entries(definition.OPERATIONS):
+        names = tuple(f"{error}Exception" for error in errors)
+        yield Operation(name, " ".join(summary), method, uri, names)
 
 
 def _structure(name: str, words: list[str], *, union: bool) -> Structure:
@@ -105,7 +106,7 @@ def _bounds(text: str) -> tuple[int | None, int | None]:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """DOTALL, because documents with line breaks match `^.+$` in the service."""
+    """Documents with line breaks match `^.+$` in the service, and digits there are ASCII."""
     for name, fragment in definition.FRAGMENTS.items():
         text = text.replace(name, fragment)
-    return re.compile(text, re.DOTALL)
+    return re.compile(text, re.DOTALL | re.ASCII)

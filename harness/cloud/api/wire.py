@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "application/json"
 ERROR_HEADER = "x-amzn-ErrorType"
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,7 @@ def _from_query(service: Service, member: Member, values: list[str]) -> Any:
     kind = shape.type if isinstance(shape, Scalar) else "string"
     text = values[-1]
     if kind == "integer":
-        try:
-            return int(text)
-        except ValueError:
-            return text
+        return int(text) if _INTEGER.fullmatch(text) else text
     if kind == "boolean":
         return {"true": True, "false": False}.get(text, text)
     return text

@@ -112,7 +112,7 @@ class ControlPlane:
         Raises `ApiError` with a code that the operation declares (ValidationException always).
         """
         declared = self._service.operations.get(operation)
-        if declared is None:
+        if declared is None or operation not in self._handlers:
             message = f"Operation {operation} is not known."
             raise validation(message, reason="UNKNOWN_OPERATION")
         check(self._service, declared, parameters)

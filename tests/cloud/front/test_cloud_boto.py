@@ -12,8 +12,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from harness.appliance.topic import ACCEPTED, job_next, job_notify, shadow_update
-from harness.cloud.api import load
-from harness.cloud.api.model import Structure
 from harness.cloud.service.content import BytesContent
 
 if TYPE_CHECKING:
@@ -228,46 +226,3 @@ async def test_deploy_describe_and_remove(
         panorama, "describe_application_instance", ApplicationInstanceId=instance
     )
     assert described["Status"] == "REMOVAL_PENDING"
-
-
-def test_the_declaration_agrees_with_the_service_model(model: dict[str, Any]) -> None:
-    """Every operation, member, place, bound and pattern is the one botocore carries."""
-    service = load()
-    for operation in service.operations.values():
-        known = model["operations"][operation.name]
-        assert known["http"]["method"] == operation.method
-        assert known["http"]["requestUri"] == operation.uri
-        assert {error["shape"] for error in known["errors"]} == operation.errors
-    places = {"uri": "uri", "query": "querystring", "header": "header", "body": None}
-    for name, shape in service.shapes.items():
-        known = model["shapes"][name]
-        for member in getattr(shape, "members", {}).values():
-            declared = known["members"][member.name]
-            assert declared["shape"] == member.shape
-            assert declared.get("location") == places[member.place]
-            assert declared.get("locationName", member.wire) == member.wire
-            assert (member.name in known.get("required", [])) == member.required
-        assert isinstance(shape, Structure) == (known["type"] == "structure")
-        if isinstance(shape, Structure):
-            assert set(known["members"]) == set(shape.members)
-            continue
-        assert known.get("enum", []) == list(getattr(shape, "values", []))
-        assert (known.get("min"), known.get("max")) == (
-            getattr(shape, "minimum", None),
-            getattr(shape, "maximum", None),
-        )
-        pattern = getattr(shape, "pattern", None)
-        assert known.get("pattern") == (pattern.pattern if pattern else None)
-    assert {name: service.statuses[name] for name in service.statuses} == {
-        name: shape["error"]["httpStatusCode"]
-        for name, shape in model["shapes"].items()
-        if name in service.statuses
-    }
-
-
-@pytest.fixture
-def model() -> dict[str, Any]:
-    from botocore.loaders import Loader
-
-    loaded: dict[str, Any] = Loader().load_service_model("panorama", "service-2")
-    return loaded

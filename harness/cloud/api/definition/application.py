@@ -1,0 +1,77 @@
+"""Structures of application instances and of tags. Grammar: see the package."""
+
+from __future__ import annotations
+
+STRUCTURES = """
+ApplicationInstance
+  ApplicationInstanceId Arn:ApplicationInstanceArn CreatedTime:TimeStamp
+  DefaultRuntimeContextDevice DefaultRuntimeContextDeviceName:DeviceName Description
+  HealthStatus:ApplicationInstanceHealthStatus Name:ApplicationInstanceName
+  RuntimeContextStates:ReportedRuntimeContextStates Status:ApplicationInstanceStatus
+  StatusDescription:ApplicationInstanceStatusDescription Tags:TagMap
+CreateApplicationInstanceRequest
+  ApplicationInstanceIdToReplace:ApplicationInstanceId DefaultRuntimeContextDevice* Description
+  ManifestOverridesPayload ManifestPayload* Name:ApplicationInstanceName RuntimeRoleArn
+  Tags:TagMap
+CreateApplicationInstanceResponse
+  ApplicationInstanceId*
+DescribeApplicationInstanceDetailsRequest
+  ApplicationInstanceId*@uri
+DescribeApplicationInstanceDetailsResponse
+  ApplicationInstanceId ApplicationInstanceIdToReplace:ApplicationInstanceId CreatedTime:TimeStamp
+  DefaultRuntimeContextDevice Description ManifestOverridesPayload ManifestPayload
+  Name:ApplicationInstanceName
+DescribeApplicationInstanceRequest
+  ApplicationInstanceId*@uri
+DescribeApplicationInstanceResponse
+  ApplicationInstanceId ApplicationInstanceIdToReplace:ApplicationInstanceId
+  Arn:ApplicationInstanceArn CreatedTime:TimeStamp DefaultRuntimeContextDevice
+  DefaultRuntimeContextDeviceName:DeviceName Description
+  HealthStatus:ApplicationInstanceHealthStatus LastUpdatedTime:TimeStamp
+  Name:ApplicationInstanceName RuntimeContextStates:ReportedRuntimeContextStates RuntimeRoleArn
+  Status:ApplicationInstanceStatus StatusDescription:ApplicationInstanceStatusDescription
+  Tags:TagMap
+ListApplicationInstanceDependenciesRequest
+  ApplicationInstanceId*@uri MaxResults:MaxSize25@query=maxResults NextToken@query=nextToken
+ListApplicationInstanceDependenciesResponse
+  NextToken PackageObjects
+ListApplicationInstanceNodeInstancesRequest
+  ApplicationInstanceId*@uri MaxResults:MaxSize25@query=maxResults NextToken@query=nextToken
+ListApplicationInstanceNodeInstancesResponse
+  NextToken NodeInstances
+ListApplicationInstancesRequest
+  DeviceId@query=deviceId MaxResults:MaxSize25@query=maxResults NextToken@query=nextToken
+  StatusFilter@query=statusFilter
+ListApplicationInstancesResponse
+  ApplicationInstances NextToken
+ManifestOverridesPayload union
+  PayloadData:ManifestOverridesPayloadData
+ManifestPayload union
+  PayloadData:ManifestPayloadData
+NodeInstance
+  CurrentStatus*:NodeInstanceStatus NodeId NodeInstanceId* NodeName PackageName:NodePackageName
+  PackagePatchVersion:NodePackagePatchVersion PackageVersion:NodePackageVersion
+NodeSignal
+  NodeInstanceId* Signal*:NodeSignalValue
+PackageObject
+  Name*:NodePackageName PackageVersion*:NodePackageVersion PatchVersion*:NodePackagePatchVersion
+RemoveApplicationInstanceRequest
+  ApplicationInstanceId*@uri
+RemoveApplicationInstanceResponse
+ReportedRuntimeContextState
+  DesiredState* DeviceReportedStatus* DeviceReportedTime*:TimeStamp RuntimeContextName*
+SignalApplicationInstanceNodeInstancesRequest
+  ApplicationInstanceId*@uri NodeSignals*:NodeSignalList
+SignalApplicationInstanceNodeInstancesResponse
+  ApplicationInstanceId*
+UntagResourceRequest
+  ResourceArn*@uri TagKeys*:TagKeyList@query=tagKeys
+UntagResourceResponse
+ListTagsForResourceRequest
+  ResourceArn*@uri
+ListTagsForResourceResponse
+  Tags:TagMap
+TagResourceRequest
+  ResourceArn*@uri Tags*:TagMap
+TagResourceResponse
+"""
