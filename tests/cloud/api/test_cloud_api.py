@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cloud.api import ApiError, load
@@ -109,6 +109,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     operation=st.sampled_from(sorted(SERVICE.operations)),
     names=st.dictionaries(st.sampled_from(["Name", "Tags", "DeviceIds", "JobType", "X"]), JSON),
@@ -132,6 +133,7 @@ def through(operation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, 
     return found[0].name, read_request(SERVICE, found[0], found[1], query, request.body)
 
 
+@settings(deadline=None)
 @given(package=TEXT, version=TEXT, patch=TEXT, owner=TEXT, latest=st.booleans())
 def test_every_place_of_a_request_survives(
     package: str, version: str, patch: str, owner: str, latest: bool
@@ -145,6 +147,7 @@ def test_every_place_of_a_request_survives(
     assert read == parameters
 
 
+@settings(deadline=None)
 @given(name=TEXT, size=st.integers(0, 25))
 def test_queries_survive_with_their_wire_names(name: str, size: int) -> None:
     parameters = {"NameFilter": name, "MaxResults": size, "SortOrder": "ASCENDING"}
@@ -168,6 +171,7 @@ def test_unknown_paths(path: str) -> None:
     assert ROUTER.match("GET", path) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_a_body_of_any_bytes_is_read_or_refused(body: bytes) -> None:
     try:
