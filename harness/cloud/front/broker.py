@@ -5,8 +5,11 @@ admit them, and topics are its own only. There is no routing between clients: wh
 to the plane, what the plane publishes goes to the client it names. Sessions start anew with
 every connection, because devices ask for everything again when they connect.
 
+A message is acknowledged when what followed from it is on disk, and what follows leaves then too.
+
 amqtt 0.12 asks for client certificates without requiring them, treats topics that begin with
-`$` as forbidden and ignores keep-alive on the broker's side; all three are put right here.
+`$` as forbidden, ignores keep-alive on the broker's side and acknowledges what it has only put
+into a queue; all four are put right here.
 """
 
 from __future__ import annotations
@@ -15,25 +18,28 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
 from amqtt.errors import AMQTTError, MQTTError
 from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
-from amqtt.mqtt.constants import QOS_1
+from amqtt.mqtt.constants import QOS_0, QOS_1
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.mqtt.puback import PubackPacket
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
 from harness.cloud.front.tls import CLOSE_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, peer_of
 from harness.cloud.service.devices import CLAIM_PREFIX
+from harness.cloud.storage.journal import WriteFailed
 
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from amqtt.mqtt.publish import PublishPacket
     from amqtt.session import Session
 
 MESSAGE_BYTES_MAX = 128 * 1024  # AWS IoT Core's limit of a publish payload
@@ -43,6 +49,8 @@ SUBSCRIPTIONS_MAX = 50  # of one connection, as AWS IoT Core
 CONNECTIONS_MAX = 2000
 SUBSCRIPTION_FAILED = 0x80  # MQTT 3.1.1, section 3.9.3
 _HEADER_BYTES_MAX = 4096
+
+Kept: TypeAlias = "Callable[[], Awaitable[None]]"
 
 _CLAIM_TOPICS = frozenset({CREATE_CERTIFICATE, REGISTER_THING})
 _CLAIM_FILTERS = frozenset(t + answer for t in _CLAIM_TOPICS for answer in (ACCEPTED, REJECTED))
@@ -58,6 +66,38 @@ class Gate(Protocol):
     def disconnected(self, client_id: str) -> None: ...
 
     def receive(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(slots=True)
+class _Message:
+    """What a client published; `taken` is set once the plane has dealt with it."""
+
+    topic: str
+    data: bytes
+    taken: asyncio.Future[None]
+
+
+class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
+    """Acknowledges late: after the plane has taken a message, and that is on disk."""
+
+    kept: Kept
+
+    async def handle_publish(self, packet: PublishPacket) -> None:
+        """Runs as a task of its own, so that many messages of a client share one commit."""
+        if packet.qos not in (QOS_0, QOS_1) or self.session is None:
+            self.handle_read_timeout()  # AWS IoT Core knows no QoS 2: ends the connection
+            return
+        taken = asyncio.get_running_loop().create_future()
+        message = _Message(packet.topic_name or "", bytes(packet.data or b""), taken)
+        await self.session.delivered_message_queue.put(message)
+        await taken
+        if packet.qos == QOS_1:
+            try:
+                await self.kept()
+            except WriteFailed:
+                self.handle_read_timeout()  # without an acknowledgement
+                return
+            await self._send_packet(PubackPacket.build(packet.packet_id))
 
 
 class _Reader(StreamReaderAdapter):  # type: ignore[misc]
@@ -92,14 +132,18 @@ class EmbeddedBroker:
     `start` and `stop`; messages for clients that are away are dropped.
     """
 
-    def __init__(self, gate: Gate, listener: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, gate: Gate, kept: Kept, listener: socket.socket, context: ssl.SSLContext
+    ) -> None:
+        """`kept` waits until all that the gate was told is on disk, or raises `WriteFailed`."""
         self._gate = gate
+        self._kept = kept
         self._listener = listener
         self._context = context
         self._broker: _Broker | None = None
 
     async def start(self) -> None:
-        self._broker = _Broker(self._gate, self._listener, self._context)
+        self._broker = _Broker(self._gate, self._kept, self._listener, self._context)
         await self._broker.start()
 
     async def stop(self) -> None:
@@ -125,11 +169,14 @@ class EmbeddedBroker:
 class _Broker(Broker):  # type: ignore[misc]
     """amqtt's broker with sessions, subscriptions and delivery of ours."""
 
-    def __init__(self, gate: Gate, listener: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, gate: Gate, kept: Kept, listener: socket.socket, context: ssl.SSLContext
+    ) -> None:
         bind = "{}:{}".format(*listener.getsockname()[:2])
         config = ListenerConfig(bind=bind, max_connections=CONNECTIONS_MAX)
         super().__init__(BrokerConfig(listeners={"default": config}, plugins={}))
         self._gate = gate
+        self._kept = kept
         self._listener = listener
         self._context = context
         self._connections: set[asyncio.Task[Any]] = set()
@@ -187,11 +234,11 @@ class _Broker(Broker):  # type: ignore[misc]
 
     async def _initialize_client_session(
         self, reader: _Reader, writer: StreamWriterAdapter, *_: object
-    ) -> tuple[BrokerProtocolHandler, Session]:
+    ) -> tuple[_Handler, Session]:
         """Read CONNECT and admit the client, or answer that it is not authorized."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                handler, session = await BrokerProtocolHandler.init_from_connect(
+                handler, session = await _Handler.init_from_connect(
                     reader, writer, self.plugins_manager
                 )
                 reason = self._refusal(session)
@@ -201,6 +248,7 @@ class _Broker(Broker):  # type: ignore[misc]
                     raise MQTTError(f"{session.client_id} refused: {reason}")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise AMQTTError(f"no CONNECT: {error}") from None
+        handler.kept = self._kept
         # A client is gone when it was silent for one and a half times its keep-alive
         # (MQTT 3.1.1, section 3.1.2.10).
         session.keep_alive = -(-session.keep_alive * 3 // 2)
@@ -219,7 +267,7 @@ class _Broker(Broker):  # type: ignore[misc]
         reader: _Reader,
         writer: StreamWriterAdapter,
         client_session: Session,
-        handler: BrokerProtocolHandler,
+        handler: _Handler,
         *_: object,
     ) -> None:
         """A client's life from CONNACK to the end of its connection."""
@@ -251,6 +299,11 @@ class _Broker(Broker):  # type: ignore[misc]
         """Deliver in order, each message acknowledged before the next goes out."""
         while True:
             topic, data = await link.outgoing.get()
+            try:
+                await self._kept()
+            except WriteFailed:
+                link.abort()
+                return
             # Without an acknowledgement keep-alive decides whether the client is still there.
             try:
                 await link.handler.mqtt_publish(topic, data, QOS_1, retain=False)
@@ -265,7 +318,7 @@ class _Broker(Broker):  # type: ignore[misc]
         self, client_session: Session, _: BrokerProtocolHandler, delivered: asyncio.Future[Any]
     ) -> bool:
         """Hand a message to the plane; False ends the connection."""
-        message = delivered.result()
+        message: _Message | None = delivered.result()
         if message is None:
             return True
         client_id = client_session.client_id
@@ -278,6 +331,8 @@ class _Broker(Broker):  # type: ignore[misc]
         if not isinstance(payload, dict):
             return False
         self._gate.receive(client_id, message.topic, payload)
+        if not message.taken.done():  # the client may have gone
+            message.taken.set_result(None)
         return True
 
     async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:

@@ -18,9 +18,9 @@ from harness.cloud.front.tls import peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from harness.cloud.service.plane import ControlPlane
+    from harness.cloud.storage.storage import Storage
 
 _logger = logging.getLogger(__name__)
 
@@ -56,11 +56,12 @@ def _application(handler: Handler, listener: str, log: Log) -> web.Application:
 class ApiFront:
     """Plain HTTP on loopback, for administrators: routed by the service in the scope."""
 
-    def __init__(self, plane: ControlPlane, uploads: Path, log: Log) -> None:
+    def __init__(self, plane: ControlPlane, storage: Storage, log: Log) -> None:
         self._plane = plane
         self._service = load()
         self._router = Router(self._service)
-        self._s3 = S3(plane.objects, uploads)
+        self._storage = storage
+        self._s3 = S3(plane, storage)
         self.application = _application(self._handle, "api", log)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -100,7 +101,10 @@ class ApiFront:
         body = await _body(request)
         query = request.rel_url.raw_query_string
         parameters = read_request(self._service, operation, uri, query, body)
-        answer = write_answer(self._plane.call(operation.name, parameters))
+        try:
+            answer = write_answer(self._plane.call(operation.name, parameters))
+        finally:  # whatever the answer says, or follows from, is on disk before it leaves
+            await self._storage.kept()
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     async def _sts(self, request: web.Request) -> web.StreamResponse:

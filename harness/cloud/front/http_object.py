@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -17,10 +16,9 @@ from harness.cloud.service.content import CHUNK_BYTES
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harness.cloud.service.content import Content, ObjectStore
+    from harness.cloud.service.content import Content
+    from harness.cloud.service.plane import ControlPlane
+    from harness.cloud.storage.storage import Storage
 
 KEY_BYTES_MAX = 1024  # S3's limit
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -90,10 +88,9 @@ async def _stream(response: web.StreamResponse, content: Content, start: int, en
 class S3:
     """The part of S3 that packaging tools use: PUT, GET and HEAD of objects."""
 
-    def __init__(self, objects: ObjectStore, directory: Path) -> None:
-        self._objects = objects
-        self._directory = directory
-        self._names: Iterator[int] = itertools.count()
+    def __init__(self, plane: ControlPlane, storage: Storage) -> None:
+        self._plane = plane
+        self._storage = storage
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         bucket, key = split_path(request.rel_url.raw_path)
@@ -105,7 +102,8 @@ class S3:
         if request.method not in ("GET", "HEAD"):
             message = f"{request.method} of objects is not served."
             return s3_error(request, 501, "NotImplemented", message)
-        content = self._objects.get(bucket, key)
+        content = self._plane.objects.get(bucket, key)
+        await self._storage.kept()
         if content is None:
             return s3_error(request, 404, "NoSuchKey", "The specified key does not exist.")
         return await send(request, content)
@@ -114,16 +112,17 @@ class S3:
         declared = {name.lower(): value for name, value in request.headers.items()}
         chunked = "aws-chunked" in declared.get("content-encoding", "")
         body = aws_chunked(request.content, declared) if chunked else plain(request.content)
-        upload = Upload(self._directory, str(next(self._names)))
+        upload = Upload(self._storage.files)
         try:
             async for data in body:
                 upload.write(data)
-            content = upload.finish(declared)
+            content = await asyncio.to_thread(upload.finish, declared)
         except (Corrupt, asyncio.IncompleteReadError, ValueError) as error:
             return s3_error(request, 400, "BadDigest", str(error))
         finally:
             upload.abandon()
-        self._objects.put(bucket, key, content)
+        self._plane.put_object(bucket, key, content)
+        await self._storage.kept()
         return web.Response(headers={"ETag": f'"{upload.etag}"'})
 
 

@@ -14,9 +14,9 @@ from harness.cloud.front.broker import EmbeddedBroker
 from harness.cloud.front.http_api import ApiFront, DeviceFront
 from harness.cloud.front.tls import CLOSE_TIMEOUT_S, server_context
 from harness.cloud.front.x509 import X509Authority
-from harness.cloud.service.content import MemoryObjects
 from harness.cloud.service.core import Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
+from harness.cloud.storage.storage import Storage
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from harness.cloud.front.http_api import Log
     from harness.cloud.service.core import Record
+    from harness.cloud.storage.journal import WriteFailed
 
 EXPIRE_EVERY_S = 0.1  # how late a time-driven change may be noticed
 BACKLOG = 512
@@ -42,8 +43,10 @@ class CloudServer:
 
     Ports of 0 are chosen by the system and readable once entered, like `plane` and `api_url`.
     `clock` is what the plane calls time (seconds since the epoch; may run faster than the wall
-    clock); certificates always go by wall time. `log` gets one mapping a request, free of
-    secrets. Raises `InputError` when a port is taken.
+    clock); certificates always go by wall time. All that the plane knows is kept in `state_dir`
+    and taken up from there, so `draw` must not repeat itself where a state is used again. `log`
+    gets one mapping a request, free of secrets. Raises `InputError` when a port is taken or the
+    state cannot be used.
     """
 
     plane: ControlPlane
@@ -99,6 +102,10 @@ class CloudServer:
         """Cut the MQTT connection of a client, as a fault would."""
         self._broker.disconnect(client_id)
 
+    async def failed(self) -> WriteFailed:
+        """Wait until state can no longer be written: nothing is acknowledged from then on."""
+        return await self._storage.failed()
+
     @property
     def clients(self) -> tuple[str, ...]:
         """Ids of the MQTT clients connected now."""
@@ -111,29 +118,30 @@ class CloudServer:
         )
         self.api_url = f"http://{self._host}:{self.api_port}"
         self.https_url = f"https://{self._host}:{self.https_port}"
-        uploads, certificates = self._state_dir / "objects", self._state_dir / "tls"
-        for directory in (uploads, certificates):
-            directory.mkdir(parents=True, exist_ok=True)
-        authority = X509Authority()
+        self._storage = storage = await stack.enter_async_context(Storage(self._state_dir))
+        certificates = self._state_dir / "tls"
+        certificates.mkdir(mode=0o700, exist_ok=True)
+        authority = X509Authority.kept_in(certificates / "authority.pem")
         self.ca_pem = authority.ca_pem
         context = server_context(authority.issue_server(self._host), certificates)
-        self.plane = self._plane(authority)
-        self._broker = EmbeddedBroker(self.plane, sockets["mqtt"], context)
+        self.plane = self._plane(authority, storage)
+        self._broker = EmbeddedBroker(self.plane, storage.kept, sockets["mqtt"], context)
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
-        api = ApiFront(self.plane, uploads, self._log).application
+        api = ApiFront(self.plane, storage, self._log).application
         await self._serve(stack, api, sockets["api"], None)
         device = DeviceFront(self.plane, self._log).application
         await self._serve(stack, device, sockets["https"], context)
         ticker = asyncio.create_task(self._expire(), name="cloud expiry")
         stack.push_async_callback(_end, ticker)
 
-    def _plane(self, authority: X509Authority) -> ControlPlane:
+    def _plane(self, authority: X509Authority, storage: Storage) -> ControlPlane:
+        store = storage.store(f"{self._account}/{self._region}")
         return ControlPlane(
             clock=self._clock,
             draw=self._draw,
             authority=authority,
-            objects=MemoryObjects(),
+            objects=storage.objects(store),
             publish=lambda client, topic, payload: self._broker.publish(client, topic, payload),
             record=self._record,
             endpoints=Endpoints(self.api_url, self._host, self.mqtt_port, self.https_url),
@@ -141,6 +149,7 @@ class CloudServer:
             account=self._account,
             region=self._region,
             settings=self._settings,
+            store=store,
         )
 
     def _listen(self, stack: AsyncExitStack, name: str, port: int) -> socket.socket:

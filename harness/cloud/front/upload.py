@@ -1,18 +1,23 @@
-"""Bodies of object uploads: aws-chunked framing, checksums, size; then a file by its hash."""
+"""Bodies of object uploads: aws-chunked framing, checksums, size; then a content."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from harness.cloud.service.content import FileContent
+from harness.cloud.service.content import BytesContent
+from harness.cloud.storage.files import INLINE_BYTES_MAX
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+
+    from harness.cloud.service.content import Content
+    from harness.cloud.storage.files import ContentFiles
 
 OBJECT_BYTES_MAX = 5 << 30  # S3's limit of one PUT
 _LINE_BYTES_MAX = 4096
@@ -72,12 +77,12 @@ async def _line(source: _Source) -> str:
 
 
 class Upload:
-    """Receives one object into a directory, where it is kept under its SHA-256."""
+    """Receives one object: in memory while it is small, then in a file among the contents."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self._directory = directory
-        self._partial = directory / f"{name}.partial"
-        self._file = self._partial.open("wb")
+    def __init__(self, files: ContentFiles) -> None:
+        self._files = files
+        self._partial: Path | None = None
+        self._file: BinaryIO = io.BytesIO()
         self._sha256 = hashlib.sha256()
         self._sha1 = hashlib.sha1(usedforsecurity=False)
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -89,22 +94,30 @@ class Upload:
         self._size += len(data)
         if self._size > OBJECT_BYTES_MAX:
             raise Corrupt(f"object is larger than {OBJECT_BYTES_MAX} bytes")
+        if self._partial is None and self._size > INLINE_BYTES_MAX:
+            self._to_file()
         for digest in (self._sha256, self._sha1, self._md5):
             digest.update(data)
         self._crc32 = zlib.crc32(data, self._crc32)
         self._file.write(data)
 
+    def _to_file(self) -> None:
+        assert isinstance(self._file, io.BytesIO)
+        before = self._file.getvalue()
+        self._partial = self._files.partial()
+        self._file = self._partial.open("xb")
+        self._file.write(before)
+
     @property
     def etag(self) -> str:
         return self._md5.hexdigest()
 
-    def finish(self, declared: Mapping[str, str]) -> FileContent:
-        """Keep the object if the checksums that were declared match. Raises `Corrupt`.
+    def finish(self, declared: Mapping[str, str]) -> Content:
+        """The content, if the checksums that were declared match. Raises `Corrupt`.
 
-        `declared` are header or trailer names in lower case. CRC-32C and CRC-64/NVME, which the
-        standard library lacks, are not compared.
+        A file is on disk by then, which blocks. `declared` are header or trailer names in lower
+        case. CRC-32C and CRC-64/NVME, which the standard library lacks, are not compared.
         """
-        self._file.close()
         found = {
             "x-amz-checksum-crc32": self._crc32.to_bytes(4, "big"),
             "x-amz-checksum-sha1": self._sha1.digest(),
@@ -114,10 +127,14 @@ class Upload:
         for name, digest in found.items():
             if name in declared and declared[name] != base64.b64encode(digest).decode():
                 raise Corrupt(f"{name} is {declared[name]}, the content's is another")
-        path = self._directory / self._sha256.hexdigest()
-        self._partial.replace(path)
-        return FileContent(path, self._size)
+        if isinstance(self._file, io.BytesIO):
+            return BytesContent(self._file.getvalue())
+        assert self._partial is not None
+        self._file.close()
+        return self._files.keep(self._partial, self._sha256.hexdigest())
 
     def abandon(self) -> None:
+        """Leave nothing behind but what `finish` gave."""
         self._file.close()
-        self._partial.unlink(missing_ok=True)
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)

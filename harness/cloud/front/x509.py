@@ -19,14 +19,17 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from harness.cloud.service.authority import Identity
-from harness.errors import Corrupt
+from harness.cloud.storage.files import write_private
+from harness.errors import Corrupt, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
@@ -39,16 +42,45 @@ LEAF_VALID_S = 2 * YEAR_S
 class X509Authority:
     """Issues real certificates. `clock` is wall time: it is what TLS compares them with."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        known: tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None = None,
+    ) -> None:
+        """Without a `known` key and its certificate a new authority is made."""
         self._clock = clock
-        self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("harness certificate authority")
+        self._key = known[0] if known else ec.generate_private_key(ec.SECP256R1())
+        self._certificate = known[1] if known else self._own_certificate()
+
+    @classmethod
+    def kept_in(cls, path: Path) -> X509Authority:
+        """The authority of a file, made when there is none. Raises `InputError` when damaged."""
+        if not path.exists():
+            made = cls()
+            write_private(path, (_key_pem(made._key) + made.ca_pem).encode())
+        data = path.read_bytes()
+        try:
+            key = load_pem_private_key(data, password=None)
+            certificate = x509.load_pem_x509_certificate(data)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise ValueError("its key is of another kind")
+            if key.public_key() != certificate.public_key():
+                raise ValueError("its key is not that of its certificate")
+        except ValueError as error:
+            raise InputError(
+                f"{path}: this is no certificate authority: {error}",
+                hint="put a copy of the file in its place, or start with an empty state directory",
+            ) from None
+        return cls(known=(key, certificate))
+
+    def _own_certificate(self) -> x509.Certificate:
         usage = x509.BasicConstraints(ca=True, path_length=0)
         builder = self._builder(self._name, self._key.public_key(), CA_VALID_S)
         builder = builder.add_extension(usage, critical=True).add_extension(
             _key_usage(signs_certificates=True), critical=True
         )
-        self._certificate = builder.sign(self._key, SHA256())
+        return builder.sign(self._key, SHA256())
 
     @property
     def ca_pem(self) -> str:

@@ -47,6 +47,15 @@ async def message(client: aiomqtt.Client) -> tuple[str, Any]:
     return str(found.topic), json.loads(bytes(found.payload))
 
 
+async def refused(
+    cloud: Any, client: aiomqtt.Client, topic: str, payload: Any, qos: int = 1
+) -> None:
+    """A message that is not acknowledged, and ends the connection."""
+    with pytest.raises(aiomqtt.MqttError):
+        await client.publish(topic, payload, qos=qos, timeout=SHORT_S)
+    await until(lambda: cloud.server.clients == ())
+
+
 async def test_a_device_registers_and_reports(cloud: Any) -> None:
     device, credentials = await cloud.register("north")
     async with cloud.mqtt(device, credentials) as client:
@@ -153,9 +162,7 @@ async def test_publishing_for_another_device_ends_the_connection(cloud: Any) -> 
     other, _ = await cloud.register("south")
     async with cloud.mqtt(device, credentials) as client:
         report = {"state": {"reported": {"software": "6.6.6"}}}
-        await client.publish(shadow_update(other, "device"), json.dumps(report), qos=1)
-        with pytest.raises(aiomqtt.MqttError):
-            await message(client)
+        await refused(cloud, client, shadow_update(other, "device"), json.dumps(report))
     described = cloud.server.plane.call("DescribeDevice", {"DeviceId": other})
     assert "CurrentSoftware" not in described
 
@@ -166,9 +173,14 @@ async def test_a_payload_that_is_no_object_ends_the_connection(
 ) -> None:
     device, credentials = await cloud.register("north")
     async with cloud.mqtt(device, credentials) as client:
-        await client.publish(job_next(device), payload, qos=1)
-        with pytest.raises(aiomqtt.MqttError):
-            await message(client)
+        await refused(cloud, client, job_next(device), payload)
+
+
+async def test_quality_of_service_2_ends_the_connection(cloud: Any) -> None:
+    """As AWS IoT Core, which knows 0 and 1."""
+    device, credentials = await cloud.register("north")
+    async with cloud.mqtt(device, credentials) as client:
+        await refused(cloud, client, job_next(device), "{}", qos=2)
 
 
 async def test_an_oversized_message_ends_the_connection(cloud: Any) -> None:

@@ -1,0 +1,1 @@
+"""State on disk: one SQLite database, files of objects, and who writes them when."""
