@@ -105,16 +105,19 @@ class Conductor:
 
     def _converged(self, now: Situation) -> bool:
         online = all(now.states.get(a.name) == "online" for a in self.plan.appliances)
-        readers = [
-            (step.instance, camera)
-            for step in deployment.deployments(self.plan)
-            if step.instance in self.instances
-            for cameras in step.inputs.values()
-            for camera in cameras
-        ]
-        flowing = all(now.flowing.get(reader, -1.0) > now.phase_s for reader in readers)
+        streams = self._streams(*(a.name for a in self.plan.appliances))
+        flowing = all(now.flowing.get(stream, -1.0) > now.phase_s for stream in streams)
         recovered = all(f.recovered for f in now.faults.values() if f.observed)
         return online and flowing and recovered
+
+    def _streams(self, *appliances: str) -> list[tuple[str, str]]:
+        """(instance, camera) of every stream that has to flow on these appliances."""
+        return [
+            stream
+            for step in deployment.deployments(self.plan)
+            if step.appliance in appliances and step.instance in self.instances
+            for stream in deployment.streams(self.plan, step)
+        ]
 
     def _sequence(self, steps: tuple[Step, ...], prefix: str) -> SiteProgram[None]:
         for number, step in enumerate(steps, start=1):
@@ -193,9 +196,9 @@ class Conductor:
         yield from self._instance_until(
             step.instance, "DEPLOYMENT_SUCCEEDED", ("ERROR", "FAILED"), step.timeout_s
         )
-        cameras = [camera for cameras in step.inputs.values() for camera in cameras]
+        streams = list(deployment.streams(self.plan, step))
         yield from self._until(
-            lambda now: all((step.instance, camera) in now.flowing for camera in cameras),
+            lambda now: all(stream in now.flowing for stream in streams),
             step.timeout_s,
             f"{step.instance}: no frames",
         )
@@ -273,17 +276,11 @@ class Conductor:
     def _back(self, appliance: str, timeout_s: float) -> SiteProgram[None]:
         """Wait until the appliance is online and its applications deliver frames again."""
         since_s = yield Elapsed()
-        readers = [
-            (step.instance, camera)
-            for step in deployment.deployments(self.plan)
-            if step.appliance == appliance and step.instance in self.instances
-            for cameras in step.inputs.values()
-            for camera in cameras
-        ]
+        streams = self._streams(appliance)
         yield from self._until(
             lambda now: (
                 now.states.get(appliance) == "online"
-                and all(now.flowing.get(reader, -1.0) > since_s for reader in readers)
+                and all(now.flowing.get(stream, -1.0) > since_s for stream in streams)
             ),
             timeout_s,
             f"{appliance} or its applications did not come back",

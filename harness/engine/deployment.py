@@ -35,6 +35,13 @@ def _deploys(steps: tuple[Step, ...]) -> Iterator[Deploy]:
                 yield from _deploys(branch)
 
 
+def streams(plan: Plan, step: Deploy) -> Iterator[tuple[str, str]]:
+    """(instance, camera) of the cameras that can be read; of others no frame ever comes."""
+    readable = {camera.name for camera in plan.cameras if camera.readable}
+    for cameras in step.inputs.values():
+        yield from ((step.instance, camera) for camera in cameras if camera in readable)
+
+
 def create(
     step: Deploy,
     plan: Plan,

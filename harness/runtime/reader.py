@@ -2,7 +2,7 @@
 
 Reads H.264 over RTSP over TCP and decodes it with FFmpeg (PyAV). A dead peer is noticed within
 seconds, and the camera is tried again for ever, as the appliance does. Failures are put into
-the words of the appliance's camera node log (developer guide, 2024 edition, troubleshooting).
+the words of the appliance's camera node log (`harness.record.camera_log`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import av.error
 import numpy as np
 from av.codec.context import Flags
 
-from harness.record import framecode
+from harness.record import camera_log, framecode
 from harness.runtime.rtsp import NotH264, RtspBroken, RtspClient, RtspRefused
 from harness.runtime.telemetry import CameraConnected, CameraLost, Counts
 
@@ -40,12 +40,7 @@ BACKOFF_MAX_S = 4.0
 CLOSE_WAIT_S = 0.5
 PIXELS_MAX = 1920 * 1080  # 2 megapixels: above, streams are scaled to fit 1920 x 1080
 
-_SDP_FAILED = "liveMedia0: Failed to get SDP description: "
-_NOT_H264 = "Camera did not provide an H264 encoded stream"
-_BROKEN = _SDP_FAILED + "DESCRIBE send() failed: Broken pipe; with the result code: -32"
-_TIMED_OUT = _SDP_FAILED + "Connection to server failed: Connection timed out (-115)"
 _UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
-_STALLED = "dqBuffer(131) Failed due to Resource temporarily unavailable after retry"
 
 
 @dataclass(slots=True)
@@ -283,12 +278,11 @@ def read_code(frame: av.VideoFrame) -> FrameCode | None:
 def explain(error: Exception, *, connected: bool) -> str:
     """What the camera node logs about `error`: never with an address or credentials in it."""
     if isinstance(error, NotH264):
-        return _NOT_H264
+        return camera_log.NOT_H264
     if isinstance(error, RtspRefused):
-        return f"{_SDP_FAILED}{error}; with the result code: {error.status}"
+        return camera_log.refused(error.status, error.reason)
     if isinstance(error, TimeoutError):
-        return _STALLED if connected else _TIMED_OUT
+        return camera_log.STALLED if connected else camera_log.TIMED_OUT
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:
-        reason = f"{os.strerror(error.errno)} (-{error.errno})"
-        return f"{_SDP_FAILED}Connection to server failed: {reason}"
-    return _BROKEN
+        return camera_log.unreachable(error.errno, os.strerror(error.errno))
+    return camera_log.BROKEN_PIPE

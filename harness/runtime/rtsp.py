@@ -40,6 +40,7 @@ class RtspRefused(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
+        self.reason = reason
 
 
 class RtspBroken(ConnectionError):

@@ -6,13 +6,14 @@ No pydantic here; and annotations are real, so that `msgspec` can carry profiles
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.scenario.coding import Coding, H264Profile, RateControl
+from harness.scenario.look import Look
 from harness.scenario.quirk import NONE, Quirks
 
-Codec = Literal["H264", "H265", "MJPEG", "MPEG4"]
-Look = Literal["fixed", "fisheye", "ptz"]
+OfferedCodec = Literal["H264", "H265", "MJPEG", "MPEG4"]
+View = Literal["fixed", "fisheye", "ptz"]
 Scheme = Literal["none", "basic", "digest"]
-H264Profile = Literal["baseline", "main", "high"]
-RateControl = Literal["cbr", "vbr"]
+FISHEYE_DEG = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,12 @@ class CameraProfile:
     username: str
     maker: str = ""
     model: str = ""
-    look: Look = "fixed"
+    look: View = "fixed"
     authentication: Scheme = "digest"
     rate_control: RateControl = "vbr"
     h264_profile: H264Profile = "main"
     slow_rate_fps: float = 0.0
-    codecs: tuple[Codec, ...] = ("H264",)
+    codecs: tuple[OfferedCodec, ...] = ("H264",)
     resolutions: tuple[str, ...] = ()
     streams: dict[str, StreamProfile] = field(default_factory=dict)
     quirks: Quirks = NONE
@@ -56,6 +57,16 @@ class CameraProfile:
     def scheme(self) -> str:
         """How readers prove who they are, where they have to."""
         return "digest" if self.authentication == "none" else self.authentication
+
+    @property
+    def coding(self) -> Coding:
+        """How it encodes, as it leaves the factory."""
+        return Coding(profile=self.h264_profile, rate_control=self.rate_control)
+
+    @property
+    def scene(self) -> Look:
+        """What its lens makes of a clear day."""
+        return Look(fisheye_deg=FISHEYE_DEG if self.look == "fisheye" else 0.0)
 
     @property
     def stream(self) -> StreamProfile:

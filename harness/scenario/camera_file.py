@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from harness.scenario.camera import Codec, H264Profile, Look, RateControl, Scheme
+from harness.scenario.camera import OfferedCodec, Scheme, View
+from harness.scenario.coding import H264Profile, RateControl
+from harness.scenario.part import NAME_PATTERN, Part
 from harness.scenario.quantity import Span, wrong
 from harness.scenario.quirk import ContentBase, ParameterSets, RtpInfo, SdpOrigin
-from harness.scenario.schema import NAME_PATTERN, Part
 from harness.scenario.sourced import Fact, Sourced
 
 _WORD = "[A-Za-z0-9._-]+"
@@ -83,7 +84,7 @@ class CameraProfileFile(Part):
     description: str = ""
     maker: str = Field(default="", description="who makes it; empty: no real camera")
     model: str = Field(default="", description="the maker's name for it")
-    look: Look = Field(default="fixed", description="fixed, fisheye or ptz (moving)")
+    look: View = Field(default="fixed", description="fixed, fisheye or ptz (moving)")
     width_px: Sourced[Width]
     height_px: Sourced[Height]
     rate_fps: Sourced[Rate]
@@ -97,14 +98,14 @@ class CameraProfileFile(Part):
     authentication: Sourced[Scheme] | None = Field(
         default=None, description="how readers prove who they are; default: digest"
     )
-    codecs: Sourced[list[Codec]] | None = Field(
+    codecs: Sourced[list[OfferedCodec]] | None = Field(
         default=None, description="what it can be set to send; the harness sends H264"
     )
     resolutions: Sourced[list[Resolution]] | None = Field(
         default=None, description="pictures it can be set to, the largest first"
     )
     rate_control: Sourced[RateControl] | None = Field(
-        default=None, description="constant or variable bitrate"
+        default=None, description="bitrate: constant, variable, or variable with a cap"
     )
     h264_profile: Sourced[H264Profile] | None = None
     slow_rate_fps: Sourced[Rate] | None = Field(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.record.canonical import digest
+from harness.scenario.coding import H264, USUAL, Coding
+from harness.scenario.look import PLAIN, Look
 from harness.scenario.quirk import NONE, Quirks
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ class AppliancePlan:
 
 @dataclass(frozen=True, slots=True)
 class CameraPlan:
-    """One synthetic camera, everything resolved from its camera profile and the scenario."""
+    """One synthetic camera, everything resolved from its camera profile and the scenario.
+
+    With `slow_rate_fps` it slows down to that rate in the second half of its loop.
+    """
 
     name: str
     profile: str
@@ -48,6 +53,14 @@ class CameraPlan:
     seed: int
     scheme: str = "digest"
     quirks: Quirks = NONE
+    slow_rate_fps: float = 0.0
+    look: Look = PLAIN
+    coding: Coding = USUAL
+
+    @property
+    def readable(self) -> bool:
+        """Whether an appliance can read it: H.264 alone (vendor's developer guide)."""
+        return self.coding.codec == H264
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.scenario import plan as planned
+from harness.scenario.appearance import coding_of, look_of
 from harness.scenario.firmware import fuse_level
 from harness.scenario.problem import did_you_mean
 from harness.scenario.schema import ENGINES, ENGINES_KEY, SEED_MAX
@@ -95,6 +96,9 @@ class _Compiler:
             seed=derive(self.seed, "camera", name),
             scheme=profile.scheme,
             quirks=profile.quirks,
+            slow_rate_fps=profile.slow_rate_fps,
+            look=look_of(profile, made),
+            coding=coding_of(profile, made),
         )
 
     def images(self) -> tuple[planned.ImagePlan, ...]:

@@ -11,11 +11,12 @@ from harness.jetson.profile import Profile
 from harness.scenario.camera import CameraProfile, StreamProfile
 from harness.scenario.camera_file import CameraProfileFile
 from harness.scenario.document import read
+from harness.scenario.part import NAME_PATTERN, Part
 from harness.scenario.problem import FileInvalid
 from harness.scenario.quantity import Size, Span
 from harness.scenario.quirk import Quirks
 from harness.scenario.reading import fit
-from harness.scenario.schema import NAME_PATTERN, Part, published
+from harness.scenario.schema import published
 from harness.scenario.sourced import Fact, Sourced
 
 T = TypeVar("T")

@@ -149,7 +149,10 @@ def _children(
         if isinstance(part, int):
             child = variant.get("items")
         else:
-            child = variant.get("properties", {}).get(part) or variant.get("additionalProperties")
+            named = variant.get("properties", {}).get(part)
+            child = named or variant.get("additionalProperties")
+            if not named:  # keys that must match a pattern, such as names
+                children += variant.get("patternProperties", {}).values()
         if isinstance(child, dict):
             children.append(child)
     return children

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import InputError
+from harness.scenario.appearance import coding_of, look_of
 from harness.scenario.firmware import fuse_level
 from harness.scenario.problem import FileInvalid, did_you_mean
 from harness.scenario.profile import appliance_profile, camera_profile
@@ -107,6 +109,17 @@ def _profiles(found: Review, library: ProfileLibrary) -> None:
     for name, camera in site.cameras.items():
         loc = ("site", "cameras", name, "profile")
         _load(found, loc, camera.profile, "cameras", library, found.camera_profiles)
+        if (made := found.camera_profiles.get(camera.profile)) is not None:
+            _appearance(found, name, made)
+
+
+def _appearance(found: Review, name: str, profile: CameraProfile) -> None:
+    """What the scenario changes must go together, and with the profile's picture."""
+    for part, settle in (("look", look_of), ("coding", coding_of)):
+        try:
+            settle(profile, found.file.site.cameras[name])
+        except InputError as error:
+            found.add(("site", "cameras", name, part), f"camera `{name}`: {error}", error.hint)
 
 
 def _load(
@@ -171,6 +184,16 @@ def _deploy(found: Review, loc: Loc, deploy: DeployFile) -> None:
             place = (*loc, "inputs", port, index)
             if found.name(place, "camera", name, file.site.cameras) and name in cameras[:index]:
                 found.add(place, f"camera `{name}` is named twice", "name it once")
+    _readable(found, loc, deploy)
+
+
+def _readable(found: Review, loc: Loc, deploy: DeployFile) -> None:
+    """An application may have a camera that it cannot read, but not only such."""
+    known = found.file.site.cameras
+    named = [name for cameras in deploy.inputs.values() for name in cameras if name in known]
+    if named and not any(known[name].readable for name in named):
+        message = f"`{deploy.instance}` would never get a frame: an appliance reads h264 alone"
+        found.add((*loc, "inputs"), message, "give it a camera that sends h264 beside the others")
 
 
 def _streams(found: Review, loc: Loc, deploy: DeployFile) -> None:

@@ -6,28 +6,17 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
+from harness.scenario.part import Name, Part, Version
 from harness.scenario.quantity import Duration, Limit, Size, Span, wrong
+from harness.scenario.site_file import SITE_MAX, SiteFile
 
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
-VERSION_PATTERN = r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}$"
 SEED_MAX = (1 << 53) - 1  # exact in every reader of JSON
 VERBS = ("provision", "deploy", "remove", "update", "reboot", "fault", "observe", "parallel")
 STEPS_MAX = 500
-SITE_MAX = 1000
-OBJECTS_MAX = 16
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN, examples=["north", "counter-north"])]
-Version = Annotated[str, Field(pattern=VERSION_PATTERN, examples=["6.2.1"])]
 
 Engine = Literal["model", "process"]
 ENGINES: tuple[str, ...] = get_args(Engine)
 ENGINES_KEY = "engines"  # beside the parameters of any check: the rungs it is for
-
-
-class Part(BaseModel):
-    """Base of everything in a file: no coercion, no unknown keys, no change afterwards."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 def _listed(value: Any) -> Any:
@@ -49,31 +38,6 @@ def _value(value: Any) -> Any:
 
 Value = Annotated[Any, BeforeValidator(_value, json_schema_input_type=str | int | float | bool)]
 Values = dict[str, Value]
-
-
-class ApplianceFile(Part):
-    """An appliance of the site."""
-
-    profile: str = Field(description="a device profile, such as panorama-appliance")
-    firmware: Version = Field(description="the firmware it leaves the factory with, such as 6.2.1")
-
-
-class CameraFile(Part):
-    """A camera of the site."""
-
-    profile: str = Field(description="a camera profile, such as generic-360p15")
-    objects: int = Field(default=3, ge=0, le=OBJECTS_MAX, description="moving objects in view")
-
-
-class SiteFile(Part):
-    """Appliances and cameras, by name."""
-
-    appliances: dict[Name, ApplianceFile] = Field(
-        min_length=1, max_length=SITE_MAX, description="appliances by name"
-    )
-    cameras: dict[Name, CameraFile] = Field(
-        default_factory=dict, max_length=SITE_MAX, description="cameras by name"
-    )
 
 
 class ImageFile(Part):

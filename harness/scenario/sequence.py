@@ -189,8 +189,11 @@ def _fault(
 
 
 def _unwatched(found: Review, instances: dict[str, DeployFile]) -> set[str]:
+    """Cameras that no application gets frames of."""
     inputs = [cameras for deploy in instances.values() for cameras in deploy.inputs.values()]
-    return set(found.file.site.cameras).difference(*inputs)
+    cameras = found.file.site.cameras
+    readable = {name for name, camera in cameras.items() if camera.readable}
+    return cameras.keys() - readable.intersection(name for names in inputs for name in names)
 
 
 def _length(found: Review) -> None:

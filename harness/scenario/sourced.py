@@ -4,7 +4,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from harness.scenario.schema import Part
+from harness.scenario.part import Part
 
 T = TypeVar("T")
 

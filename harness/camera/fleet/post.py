@@ -6,20 +6,18 @@ Annotations are real here, since `msgspec` carries posts to worker processes.
 import hashlib
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.camera.picture.clip import ClipSpec
-from harness.camera.picture.coding import Coding
-from harness.camera.picture.look import CAPTION_CHARS_MAX, Look
 from harness.errors import InputError
 from harness.scenario.camera import CameraProfile, StreamProfile
+from harness.scenario.look import CAPTION_CHARS_MAX
 
 LOOPBACK = "127.0.0.1"
 CAMERAS_MAX = 10_000
 WORKERS_MAX = 64
 PORT_MAX = 65_535
 OBJECTS = {"fixed": 3, "fisheye": 4, "ptz": 6}
-FISHEYE_DEG = 60.0
 _FIRST_ADDRESS = ipaddress.IPv4Address("127.1.0.1")
 _HOSTS_A_NET = 254  # last bytes 0 and 255 look like mistakes to some readers
 
@@ -55,22 +53,14 @@ class Post:
         """What the stream shows. All cameras of a kind show the same, so it is encoded once."""
         profile = self.profile
         seed = hashlib.sha256(profile.name.encode()).digest()
-        return ClipSpec(
-            width_px=stream.width_px,
-            height_px=stream.height_px,
-            rate_fps=stream.rate_fps,
+        return ClipSpec.of(
+            stream,
             duration_s=profile.clip_s,
-            gop_frames=stream.gop_frames,
-            bitrate_kbps=stream.bitrate_kbps,
             objects=OBJECTS[profile.look],
             seed=int.from_bytes(seed[:4], "big"),
-            slow_fps=min(profile.slow_rate_fps, stream.rate_fps),
-            coding=Coding(profile=profile.h264_profile, rate_control=profile.rate_control),
-            look=Look(
-                caption=profile.name[:CAPTION_CHARS_MAX],
-                clock=True,
-                fisheye_deg=FISHEYE_DEG if profile.look == "fisheye" else 0.0,
-            ),
+            slow_rate_fps=profile.slow_rate_fps,
+            coding=profile.coding,
+            look=replace(profile.scene, caption=profile.name[:CAPTION_CHARS_MAX], clock=True),
         )
 
 

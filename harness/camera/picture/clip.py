@@ -16,16 +16,19 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from harness.camera.picture import cache, caption, coding, encode, lens, look, paint, scene, weather
+from harness.camera.picture import cache, caption, encode, lens, paint, scene, weather
+from harness.camera.picture import coding as encoders
 from harness.camera.picture.cache import default_cache_dir
-from harness.camera.picture.coding import H264, MJPEG, USUAL, Coding, changed
+from harness.camera.picture.coding import changed
 from harness.camera.picture.encode import AccessUnit
-from harness.camera.picture.look import PLAIN, Look
-from harness.camera.wire import h264, h265, jpeg
+from harness.camera.wire import h264, h265
 from harness.errors import InputError
 from harness.record import framecode, reedsolomon, sei, strip
+from harness.scenario import coding, look
+from harness.scenario.coding import USUAL, Coding
+from harness.scenario.look import PLAIN, Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,8 +43,27 @@ RATE_FPS_MAX = 120.0
 _FRACTION_MAX = 100_000  # 30000/1001 and its kin stay exact
 _RECIPE = (
     *(framecode, reedsolomon, strip, sei),
-    *(caption, coding, encode, h264, h265, lens, look, paint, scene, weather),
+    *(caption, coding, encode, encoders, h264, h265, lens, look, paint, scene, weather),
 )
+
+
+class Stream(Protocol):
+    """The numbers of a camera's stream, as profiles and plans have them."""
+
+    @property
+    def width_px(self) -> int: ...
+
+    @property
+    def height_px(self) -> int: ...
+
+    @property
+    def rate_fps(self) -> float: ...
+
+    @property
+    def gop_frames(self) -> int: ...
+
+    @property
+    def bitrate_kbps(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +90,33 @@ class ClipSpec:
     second_size_px: tuple[int, int] | None = None
     source: str = ""
     slow_fps: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        stream: Stream,
+        *,
+        duration_s: float,
+        objects: int,
+        seed: int,
+        slow_rate_fps: float,
+        coding: Coding,
+        look: Look,
+    ) -> Self:
+        """What a camera films, of whose stream the numbers are."""
+        return cls(
+            width_px=stream.width_px,
+            height_px=stream.height_px,
+            rate_fps=stream.rate_fps,
+            duration_s=duration_s,
+            gop_frames=stream.gop_frames,
+            bitrate_kbps=stream.bitrate_kbps,
+            objects=objects,
+            seed=seed,
+            coding=coding,
+            look=look,
+            slow_fps=min(slow_rate_fps, stream.rate_fps),
+        )
 
     def __post_init__(self) -> None:
         if self.width_px % 2 or self.height_px % 2:
@@ -99,20 +148,18 @@ class ClipSpec:
                 f"a clip of {self.frames} frames that changes to {width}x{height} pixels",
                 hint="at least 2 frames, and an even width and height",
             )
-        if not 0 <= self.slow_fps <= self.rate_fps or (
-            self.slow_fps and (self.coding.codec != H264 or self.coding.b_frames)
-        ):
+        if not 0 <= self.slow_fps <= self.rate_fps:
             raise InputError(
                 f"a clip at {self.rate_fps} and then {self.slow_fps} frames a second",
-                hint="slower, not faster; H.264 without B-frames",
+                hint="slower, not faster",
             )
-        if self.coding.codec == MJPEG and any(
-            px % 8 or px > jpeg.SIZE_PX_MAX for px in (self.width_px, self.height_px, width, height)
-        ):
-            raise InputError(
-                f"motion JPEG of {self.width_px}x{self.height_px} pixels",
-                hint=f"RTP carries multiples of 8, up to {jpeg.SIZE_PX_MAX} (RFC 2435)",
-            )
+        self.coding.check(self.sizes, slows_down=self.slow_fps > 0)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Of the pictures, in pixels: one, or one after the other."""
+        first = (self.width_px, self.height_px)
+        return (first,) if self.second_size_px is None else (first, self.second_size_px)
 
     @property
     def frames(self) -> int:
@@ -148,14 +195,11 @@ class ClipSpec:
     @property
     def scenes(self) -> tuple[scene.SceneSpec, ...]:
         """What is filmed: once, or in two sizes one after the other."""
-        sizes = [(self.width_px, self.height_px)]
-        if self.second_size_px is not None:
-            sizes.append(self.second_size_px)
         return tuple(
             scene.SceneSpec(
                 *size, self.frames, self.rate_fps, self.objects, self.seed, look=self.look
             )
-            for size in sizes
+            for size in self.sizes
         )
 
     def part(self, number: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""How a clip is encoded: codec, profile, bitrate behaviour. Encoders are FFmpeg's, through PyAV.
+"""The encoders that carry a `Coding` out. They are FFmpeg's, through PyAV.
 
 Besides H.264 there are H.265 and motion JPEG, for what an appliance does with a camera that does
 not send H.264.
@@ -7,72 +7,19 @@ not send H.264.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.errors import InputError
+from harness.scenario.coding import CBR, H264, H265, MJPEG, VBR
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
     import av
 
-H264, H265, MJPEG = "h264", "h265", "mjpeg"
-CODECS = (H264, H265, MJPEG)
-PROFILES = ("baseline", "main", "high")  # of H.264
-LEVELS = (
-    *("1.0", "1.1", "1.2", "1.3", "2.0", "2.1", "2.2", "3.0", "3.1", "3.2"),
-    *("4.0", "4.1", "4.2", "5.0", "5.1", "5.2", "6.0", "6.1", "6.2"),
-)  # ITU-T H.264, table A-1, without 1b
-CAPPED = "capped"  # an average, and never above it for longer than a second
-CBR = "cbr"  # the same number of bits all the time: filler where the picture needs fewer
-VBR = "vbr"  # an average, and up to twice as much for two seconds where the picture needs it
-RATE_CONTROLS = (CAPPED, CBR, VBR)
-B_FRAMES_MAX = 3
+    from harness.scenario.coding import Coding
+
 _ENCODERS = {H264: "libx264", H265: "libx265", MJPEG: "mjpeg"}
 _JPEG_QUALITY_MAX = 31
-
-
-@dataclass(frozen=True, slots=True)
-class Coding:
-    """All that an encoder is told besides size, rate, GOP and bitrate.
-
-    `level` empty: the lowest that fits. `b_frames` is the number between two other frames.
-    `sei`: every access unit says its frame code in an SEI message too (`harness.record.sei`); it
-    costs one packet a frame, so readers at the edge of what a network carries may do without.
-    """
-
-    codec: str = H264
-    profile: str = "main"
-    level: str = ""
-    rate_control: str = CAPPED
-    b_frames: int = 0
-    sei: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("codec", self.codec, CODECS),
-            ("H.264 profile", self.profile, PROFILES),
-            ("H.264 level", self.level, ("", *LEVELS)),
-            ("rate control", self.rate_control, RATE_CONTROLS),
-        ):
-            if value not in known:
-                words = ", ".join(one or "empty" for one in known)
-                raise InputError(f"a clip with {name} {value!r}", hint=f"one of {words}")
-        if not 0 <= self.b_frames <= B_FRAMES_MAX:
-            raise InputError(
-                f"a clip with {self.b_frames} B-frames in a row", hint=f"0 to {B_FRAMES_MAX}"
-            )
-        if self.b_frames and (self.codec != H264 or self.profile == "baseline"):
-            raise InputError(
-                f"B-frames in {self.codec} {self.profile}",
-                hint="B-frames need H.264 of profile main or high",
-            )
-        if self.codec == MJPEG and self.sei:
-            raise InputError("a motion JPEG clip with SEI", hint="JPEG has no SEI: sei=False")
-
-
-USUAL = Coding()
 
 
 def changed(value: object) -> dict[str, object]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.camera.picture import coding
+from harness.camera.picture.coding import open_encoder
 from harness.camera.wire import h264, h265
 from harness.record import sei
+from harness.scenario.coding import H265, MJPEG, Coding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +46,7 @@ class AccessUnit:
 class Stream:
     """What an encoder is opened for. `code` gives the frame code of a captured frame."""
 
-    coding: coding.Coding
+    coding: Coding
     width_px: int
     height_px: int
     rate: Fraction
@@ -68,7 +69,7 @@ def access_units(
     """
     import av  # takes 0.1 s: only when there is something to encode
 
-    encoder = coding.open_encoder(
+    encoder = open_encoder(
         stream.coding,
         stream.width_px,
         stream.height_px,
@@ -94,17 +95,17 @@ def access_units(
         yield unit_of(stream.coding, bytes(packet), code, lag)
 
 
-def unit_of(how: coding.Coding, data: bytes, code: FrameCode, lag_frames: int) -> AccessUnit:
+def unit_of(how: Coding, data: bytes, code: FrameCode, lag_frames: int) -> AccessUnit:
     """An encoded picture as an access unit, with `code` beside it where `how` asks for that."""
-    if how.codec == coding.MJPEG:
+    if how.codec == MJPEG:
         return AccessUnit((data,), key=True, lag_frames=lag_frames)
     nals = slices_of(how.codec, h264.split_annex_b(data))
-    if how.codec == coding.H265:
+    if how.codec == H265:
         key = any(map(h265.is_key, nals))
     else:
         key = any(h264.nal_type(nal) == h264.NAL_IDR for nal in nals)
     if how.sei:
-        message = sei.nal(code, h265=how.codec == coding.H265)
+        message = sei.nal(code, h265=how.codec == H265)
         first = next(n for n, nal in enumerate(nals) if _is_slice(how.codec, nal))
         nals = [*nals[:first], message, *nals[first:]]
     return AccessUnit(tuple(nals), key, lag_frames)
@@ -112,17 +113,17 @@ def unit_of(how: coding.Coding, data: bytes, code: FrameCode, lag_frames: int) -
 
 def slices_of(codec: str, nals: Iterable[bytes]) -> list[bytes]:
     """Without SEI and delimiters: encoders write their version and settings there."""
-    if codec == coding.H265:
+    if codec == H265:
         return [nal for nal in nals if h265.nal_type(nal) not in _H265_DROPPED]
     return [nal for nal in nals if h264.nal_type(nal) not in _H264_DROPPED]
 
 
 def _is_slice(codec: str, nal: bytes) -> bool:
-    if codec == coding.H265:
+    if codec == H265:
         return h265.nal_type(nal) <= h265.FIRST_SLICE_ABOVE
     return h264.NAL_SLICE <= h264.nal_type(nal) <= h264.NAL_IDR
 
 
 def _is_jpeg(stream: Stream) -> bool:
     """FFmpeg's encoder wants full range; the conversion must be asked for."""
-    return stream.coding.codec == coding.MJPEG
+    return stream.coding.codec == MJPEG

@@ -18,9 +18,9 @@ import numpy as np
 
 from harness.camera.picture import caption, paint, weather
 from harness.camera.picture.lens import Fisheye
-from harness.camera.picture.look import BICYCLE, LABELS, PERSON, PLAIN, VEHICLE, Look
 from harness.errors import InputError
 from harness.record.framecode import WIDTH_MIN_PX, strip_height_px
+from harness.scenario.look import BICYCLE, LABELS, PERSON, PLAIN, VEHICLE, Look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from harness.camera.picture import coding, encode
+from harness.camera.picture import encode
 from harness.camera.picture.cache import default_cache_dir
 from harness.camera.picture.clip import CLIP_FRAMES_MAX, RATE_FPS_MAX, Clip, ClipSpec, encoded
 from harness.camera.wire import h264
 from harness.errors import InputError
 from harness.record import framecode
+from harness.scenario.coding import Coding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +120,7 @@ def _spec(survey: _Survey, source: str) -> ClipSpec:
         bitrate_kbps=max(1, round(kbps)) if remux else max(KBPS_MIN, round(wanted)),
         objects=0,
         seed=0,
-        coding=coding.Coding(sei=True),
+        coding=Coding(sei=True),
         source=source,
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from harness.camera.picture.look import FOG, NIGHT, RAIN, SNOW, Look
+from harness.scenario.look import FOG, NIGHT, RAIN, SNOW, Look
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from harness.camera.picture.coding import H264, H265
 from harness.camera.wire import h264, h265, jpeg, rtp
+from harness.scenario.coding import H264, H265
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

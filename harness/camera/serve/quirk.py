@@ -20,10 +20,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.camera.picture.coding import H264
 from harness.camera.wire import h264
 from harness.camera.wire.rtp import CLOCK_HZ
 from harness.camera.wire.rtsp import Response
+from harness.scenario.coding import H264
 from harness.scenario.quirk import NONE
 
 if TYPE_CHECKING:

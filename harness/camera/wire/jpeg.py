@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from harness.camera.wire.rtp import PAYLOAD_BYTES_MAX
 from harness.errors import Corrupt
 
-SIZE_PX_MAX = 2040  # 255 blocks of 8 pixels
 _QUANTISATION, _FRAME, _SCAN, _RESTART, _END = 0xDB, 0xC0, 0xDA, 0xDD, b"\xff\xd9"
 _SAMPLINGS = {0x21: 0, 0x22: 1}  # of luma: the types of section 3.1.3
 _TABLE_BYTES = 64

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.effect import NodeEnded
-from harness.record import kind
+from harness.record import camera_log, kind
 from harness.record.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ class Nodes:
         if not node.alive:
             return
         for stream in node.streams.values():
-            self._try_camera(node, stream)
+            if stream.camera.plan.readable:
+                self._try_camera(node, stream)
+            else:
+                self._tell_lost(node, stream, camera_log.NOT_H264)
         self._after(WINDOW_S, lambda: self._window(node))
 
     def stop(self, instance: str, _reason: str) -> None:
@@ -162,7 +165,9 @@ class Nodes:
 
     def camera_offline(self, name: str) -> None:
         self.cameras[name].online = False
-        self._each_stream(name, lambda node, stream: self._lost(node, stream, "-32"))
+        self._each_stream(
+            name, lambda node, stream: self._lost(node, stream, camera_log.BROKEN_PIPE)
+        )
 
     def camera_online(self, name: str) -> None:
         self.cameras[name].online = True
@@ -198,7 +203,7 @@ class Nodes:
 
     def _stalled(self, node: Node, stream: Stream, number: int) -> None:
         if stream.stall_number == number and stream.camera.stalled:
-            self._lost(node, stream, "-115")
+            self._lost(node, stream, camera_log.STALLED)
 
     def _try_camera(self, node: Node, stream: Stream) -> None:
         if not node.alive or stream.since_s is not None:
@@ -224,20 +229,21 @@ class Nodes:
             first = {"camera": camera, "duration_s": duration_s}
             self.note(self._source(node), kind.APP_FIRST_FRAME, first)
 
-    def _lost(self, node: Node, stream: Stream, code: str) -> None:
+    def _lost(self, node: Node, stream: Stream, line: str) -> None:
         if stream.since_s is None or not node.alive:
             return
         self._count(node, stream)
         stream.since_s = None
-        what = "Broken pipe" if code == "-32" else "Connection timed out"
-        line = f"liveMedia0: Failed to get SDP description: {what} ({code})"
+        self._tell_lost(node, stream, line)
+        self._after(RETRY_S, lambda: self._try_camera(node, stream))
+
+    def _tell_lost(self, node: Node, stream: Stream, line: str) -> None:
         values = {
             "camera": stream.camera.plan.name,
             "instance": self.name(node.instance),
             "line": line,
         }
         self.note(self._source(node), kind.CAMERA_LOST, values)
-        self._after(RETRY_S, lambda: self._try_camera(node, stream))
 
     # --- frames ------------------------------------------------------------------------------
 

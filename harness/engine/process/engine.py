@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
+    from harness.camera.picture.clip import Clip
     from harness.camera.serve.live import Camera
     from harness.record.history import HistoryWriter
     from harness.scenario.plan import CameraPlan, Plan
@@ -146,22 +147,21 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _clips(cameras: tuple[CameraPlan, ...]) -> dict[str, Any]:
-    return {
-        camera.name: load_clip(
-            ClipSpec(
-                width_px=camera.width_px,
-                height_px=camera.height_px,
-                rate_fps=camera.rate_fps,
-                duration_s=camera.clip_s,
-                gop_frames=camera.gop_frames,
-                bitrate_kbps=camera.bitrate_kbps,
-                objects=camera.objects,
-                seed=camera.seed,
-            )
-        )
-        for camera in cameras
-    }
+def film(camera: CameraPlan) -> ClipSpec:
+    """What a camera of a plan shows, in a loop."""
+    return ClipSpec.of(
+        camera,
+        duration_s=camera.clip_s,
+        objects=camera.objects,
+        seed=camera.seed,
+        slow_rate_fps=camera.slow_rate_fps,
+        coding=camera.coding,
+        look=camera.look,
+    )
+
+
+def _clips(cameras: tuple[CameraPlan, ...]) -> dict[str, Clip]:
+    return {camera.name: load_clip(film(camera)) for camera in cameras}
 
 
 async def _bring_up(
@@ -170,7 +170,7 @@ async def _bring_up(
     plan: Plan,
     recorder: Recorder,
     directory: Path,
-    clips: dict[str, Any],
+    clips: dict[str, Clip],
 ) -> ProcessSite:
     started_s = time.time()
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from harness.camera.picture.clip import Clip, ClipSpec, load_clip
-from harness.camera.picture.coding import CBR, H265, MJPEG, VBR, Coding
-from harness.camera.picture.look import NIGHT, Look
 from harness.camera.serve import media
 from harness.camera.wire import h264, h265, jpeg
 from harness.errors import Corrupt, InputError
 from harness.record import framecode, sei
+from harness.scenario.coding import CBR, H265, MJPEG, VBR, Coding
+from harness.scenario.look import NIGHT, Look
 
 if TYPE_CHECKING:
     from pathlib import Path

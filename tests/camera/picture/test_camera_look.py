@@ -10,7 +10,9 @@ import pytest
 
 from harness.camera.picture import caption
 from harness.camera.picture.lens import Fisheye
-from harness.camera.picture.look import (
+from harness.camera.picture.scene import Box, Scene, SceneSpec
+from harness.errors import InputError
+from harness.scenario.look import (
     BICYCLE,
     FOG,
     LABELS_KNOWN,
@@ -22,8 +24,6 @@ from harness.camera.picture.look import (
     VEHICLE,
     Look,
 )
-from harness.camera.picture.scene import Box, Scene, SceneSpec
-from harness.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

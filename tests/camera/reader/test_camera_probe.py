@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.camera.picture.clip import Clip, ClipSpec, load_clip
-from harness.camera.picture.coding import H265, MJPEG, Coding
 from harness.camera.reader import probe as probe_module
 from harness.camera.reader.findings import Frame, burst, continuity, frame_s, latency
 from harness.camera.reader.inquiry import Target
@@ -23,6 +22,7 @@ from harness.camera.serve.packed import PackedClip
 from harness.cli.app import run
 from harness.errors import Corrupt, InputError, LinkDown, PeerRefused, PeerTimeout
 from harness.record.framecode import FrameCode
+from harness.scenario.coding import H265, MJPEG, Codec, Coding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ async def test_frames_are_known_by_the_picture_without_sei(
 
 @pytest.mark.parametrize(("codec", "name"), [(H265, "hevc"), (MJPEG, "mjpeg")])
 async def test_what_is_not_h264_is_said(
-    server: CameraServer, cache_dir: Path, codec: str, name: str
+    server: CameraServer, cache_dir: Path, codec: Codec, name: str
 ) -> None:
     spec = dataclasses.replace(SPEC, coding=Coding(codec=codec, sei=codec == H265))
     camera = server.add("door", load_clip(spec, cache_dir), "/door", fast_start=True)

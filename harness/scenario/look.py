@@ -1,20 +1,31 @@
-"""How a scene looks: light, weather, what stands in the way, what is written over it."""
+"""How a scene looks, as data: light, weather, what stands in the way, what is written over it.
 
-from __future__ import annotations
+How it is painted is in `harness/camera/picture/scene.py`. Annotations are real here, since
+`msgspec` carries camera profiles to processes.
+"""
 
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from harness.errors import InputError
 
-PERSON = "person"
-VEHICLE = "vehicle"
-BICYCLE = "bicycle"
-LABELS = (PERSON, VEHICLE)  # of a scene that is told nothing else
-LABELS_KNOWN = (PERSON, VEHICLE, BICYCLE)
-DAY, NIGHT = "day", "night"
-LIGHTS = (DAY, NIGHT)
-CLEAR, RAIN, SNOW, FOG = "clear", "rain", "snow", "fog"
-WEATHERS = (CLEAR, RAIN, SNOW, FOG)
+Light = Literal["day", "night"]
+Weather = Literal["clear", "rain", "snow", "fog"]
+Label = Literal["person", "vehicle", "bicycle"]
+
+PERSON: Final = "person"
+VEHICLE: Final = "vehicle"
+BICYCLE: Final = "bicycle"
+LABELS: tuple[Label, ...] = (PERSON, VEHICLE)  # of a scene that is told nothing else
+LABELS_KNOWN: tuple[Label, ...] = get_args(Label)
+DAY: Final = "day"
+NIGHT: Final = "night"
+LIGHTS: tuple[Light, ...] = get_args(Light)
+CLEAR: Final = "clear"
+RAIN: Final = "rain"
+SNOW: Final = "snow"
+FOG: Final = "fog"
+WEATHERS: tuple[Weather, ...] = get_args(Weather)
 OCCLUDERS_MAX = 8
 CAPTION_CHARS_MAX = 32
 FISHEYE_DEG_MAX = 80.0
@@ -32,13 +43,13 @@ class Look:
     area) is seen have no box in the truth.
     """
 
-    light: str = DAY
-    weather: str = CLEAR
+    light: Light = DAY
+    weather: Weather = CLEAR
     occluders: int = 0
     caption: str = ""
     clock: bool = False
     fisheye_deg: float = 0.0
-    labels: tuple[str, ...] = LABELS
+    labels: tuple[Label, ...] = LABELS
     size: float = 1.0
     visibility_min: float = 0.0
 

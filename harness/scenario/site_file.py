@@ -1,0 +1,116 @@
+"""What a scenario says of its site: appliances, cameras, and how those look and encode.
+
+What is left out of a camera is as its profile says.
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from harness.scenario.coding import B_FRAMES_MAX, H264, LEVELS, Codec, H264Profile, RateControl
+from harness.scenario.look import (
+    CAPTION_CHARS_MAX,
+    FISHEYE_DEG_MAX,
+    OCCLUDERS_MAX,
+    SIZE_MAX,
+    SIZE_MIN,
+    Label,
+    Light,
+    Weather,
+)
+from harness.scenario.part import Name, Part, Version
+from harness.scenario.quantity import wrong
+
+SITE_MAX = 1000
+OBJECTS_MAX = 16
+
+
+def _distinct(value: list[Label]) -> list[Label]:
+    if len(set(value)) < len(value):
+        raise wrong("a class is named twice", "name each once")
+    return value
+
+
+def _level(value: str) -> str:
+    if value not in LEVELS:
+        raise wrong(f"`{value}` is no level of H.264", f"one of {', '.join(LEVELS)}")
+    return value
+
+
+class ApplianceFile(Part):
+    """An appliance of the site."""
+
+    profile: str = Field(description="a device profile, such as panorama-appliance")
+    firmware: Version = Field(description="the firmware it leaves the factory with, such as 6.2.1")
+
+
+class LookFile(Part):
+    """What the camera sees; what is left out is a clear day, seen through the profile's lens."""
+
+    light: Light | None = Field(default=None, description="day or night")
+    weather: Weather | None = Field(default=None, description="clear, rain, snow or fog")
+    occluders: int | None = Field(
+        default=None, ge=0, le=OCCLUDERS_MAX, description="posts and walls in front of the objects"
+    )
+    caption: str | None = Field(
+        default=None, max_length=CAPTION_CHARS_MAX, description="writing along the lower edge"
+    )
+    clock: bool | None = Field(default=None, description="a running clock along the lower edge")
+    fisheye_deg: float | None = Field(
+        default=None, ge=0, le=FISHEYE_DEG_MAX, description="half the field of view; 0: no fisheye"
+    )
+    labels: Annotated[list[Label], Field(min_length=1), AfterValidator(_distinct)] | None = Field(
+        default=None, description="classes of the objects: person, vehicle, bicycle"
+    )
+    size: float | None = Field(
+        default=None, ge=SIZE_MIN, le=SIZE_MAX, description="how large the objects are; usual: 1"
+    )
+    visibility_min: float | None = Field(
+        default=None, ge=0, le=1, description="objects of which less is seen have no true box"
+    )
+
+
+class CodingFile(Part):
+    """How the camera encodes; what is left out is as its profile says."""
+
+    codec: Codec | None = Field(
+        default=None, description="h264, h265 or mjpeg; an appliance reads h264 alone"
+    )
+    profile: H264Profile | None = Field(default=None, description="of H.264")
+    level: Annotated[str, AfterValidator(_level)] | None = Field(
+        default=None, description='of H.264, in quotes: "4.1"; default: the lowest that fits'
+    )
+    rate_control: RateControl | None = Field(
+        default=None, description="cbr, vbr, or capped: vbr that never stays above its average"
+    )
+    b_frames: int | None = Field(
+        default=None, ge=0, le=B_FRAMES_MAX, description="frames sent later than captured, in a row"
+    )
+    sei: bool | None = Field(
+        default=None, description="each frame says who it is beside its picture too"
+    )
+
+
+class CameraFile(Part):
+    """A camera of the site."""
+
+    profile: str = Field(description="a camera profile, such as generic-360p15")
+    objects: int = Field(default=3, ge=0, le=OBJECTS_MAX, description="moving objects in view")
+    look: LookFile = Field(default_factory=LookFile, description="what it sees")
+    coding: CodingFile = Field(default_factory=CodingFile, description="how it encodes")
+
+    @property
+    def readable(self) -> bool:
+        """Whether an appliance can read it."""
+        return self.coding.codec in (None, H264)
+
+
+class SiteFile(Part):
+    """Appliances and cameras, by name."""
+
+    appliances: dict[Name, ApplianceFile] = Field(
+        min_length=1, max_length=SITE_MAX, description="appliances by name"
+    )
+    cameras: dict[Name, CameraFile] = Field(
+        default_factory=dict, max_length=SITE_MAX, description="cameras by name"
+    )
