@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.cloud.front.server import CloudServer
-from harness.cloud.service.content import BytesContent, MemoryObjects
+from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import FIRMWARE_BUCKET, PACKAGE_BUCKET
 from harness.engine import conduct
 from harness.engine.process import engine as engine_module
@@ -62,16 +62,16 @@ def clouds(monkeypatch: pytest.MonkeyPatch) -> list[CloudServer]:
 
 def alter(clouds: list[CloudServer], bucket: str, wanted: Callable[[str], bool], at: int) -> None:
     """Change one byte of the objects in `bucket` whose keys are wanted."""
-    objects = clouds[-1].plane.objects
-    assert isinstance(objects, MemoryObjects)
-    keys = [key for where, key in objects._objects if where == bucket and wanted(key)]
+    plane = clouds[-1].plane
+    names = (name.partition("/") for name in plane._core.store.objects)
+    keys = [key for where, _, key in names if where == bucket and wanted(key)]
     assert keys
     for key in keys:
-        content = objects.get(bucket, key)
+        content = plane.objects.get(bucket, key)
         assert content is not None
         data = bytearray(content.read(0, content.size_bytes))
         data[at] ^= 1
-        objects.put(bucket, key, BytesContent(bytes(data)))
+        plane.put_object(bucket, key, BytesContent(bytes(data)))
 
 
 def ends_in_good_order(ran: Any) -> None:
