@@ -9,6 +9,7 @@ HarnessError                 anything the harness raises on purpose; carries a h
 │   ├── PeerRefused          the other side answered no (status, certificate, credentials)
 │   └── Corrupt              what came does not match its hash, signature or format
 ├── StorageFull              a partition has no room for a write
+├── StorageReadOnly          a partition takes no writes, as after an I/O error
 └── EngineError              we erred                                                     exit 5
 """
 
@@ -54,6 +55,10 @@ class Corrupt(PeerError):
 
 
 class StorageFull(PeerError):
+    pass
+
+
+class StorageReadOnly(PeerError):
     pass
 
 

@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from appliance_box import Box, online_box, provisioned_box
-from appliance_cloud import THING
 
 from harness.appliance import effect as fx
 from harness.appliance import topic
 from harness.appliance.agent import BACKOFF_FIRST_S, BACKOFF_MAX_S, HEARTBEAT_S, backoff
 from harness.appliance.release import SOUND
+from harness.engine.sweep.cloud import THING
+from harness.engine.sweep.stand import online_box, provisioned_box
 from harness.errors import LinkDown
 
 if TYPE_CHECKING:
     from harness.appliance.firmware import Firmware
+    from harness.engine.sweep.box import Box
 
 
 def _delay_s(attempt: int, chance: float) -> float:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from appliance_box import (
-    BOOT_S,
-    Box,
+
+from harness.appliance import boot_control, image
+from harness.appliance.boot_control import FACTORY, TRIES
+from harness.engine.sweep.box import BOOT_S, Box
+from harness.engine.sweep.cloud import manifest, payload
+from harness.engine.sweep.stand import (
     factory_box,
     flash,
     provisioned_box,
     read_control,
     set_control,
 )
-from appliance_cloud import manifest, payload
-from appliance_truth import running_version
-
-from harness.appliance import boot_control, image
-from harness.appliance.boot_control import FACTORY, TRIES
+from harness.engine.sweep.truth import running_version
 
 
 def _boot(box: Box) -> Box:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from appliance_box import complete, empty_disk, read_control
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from harness.appliance.boot_control import (
 )
 from harness.appliance.effect import Sync, Write
 from harness.appliance.storage import BOOT_CONTROL
+from harness.engine.sweep.stand import complete, empty_disk, read_control
 
 GOOD = SlotState(bootable=True, successful=True, tries=0)
 TRIAL = SlotState(bootable=True, successful=False, tries=TRIES)

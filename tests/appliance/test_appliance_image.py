@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from appliance_box import complete, empty_disk, flash
-from appliance_cloud import BOARD, RELEASE_KEY, ROOT_KEY, manifest, payload, sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness.appliance import image
 from harness.appliance.storage import Blob, Disk
+from harness.engine.sweep.cloud import BOARD, RELEASE_KEY, ROOT_KEY, manifest, payload, sha256
+from harness.engine.sweep.stand import complete, empty_disk, flash
 from harness.errors import Corrupt
 
 SIGNED = manifest("6.2.1", fuse_level=2, defects=("health-check-fails",)).sign(RELEASE_KEY)

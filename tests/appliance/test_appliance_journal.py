@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
-from appliance_box import Box, complete, empty_disk
-from appliance_cloud import Cloud
 from hypothesis import example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -16,6 +14,9 @@ from hypothesis import strategies as st
 from harness.appliance import journal
 from harness.appliance.effect import Program, Read, Write
 from harness.appliance.storage import DATA, Disk
+from harness.engine.sweep.box import Box
+from harness.engine.sweep.cloud import Cloud
+from harness.engine.sweep.stand import complete, empty_disk
 from harness.errors import StorageFull
 
 if TYPE_CHECKING:

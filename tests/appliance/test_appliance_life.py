@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from appliance_box import provisioned_box
-from appliance_cloud import sha256
-from appliance_truth import assert_true, settings, settle
 from hypothesis import HealthCheck
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from harness.appliance.storage import Blob
+from harness.engine.sweep.cloud import sha256
+from harness.engine.sweep.stand import provisioned_box
+from harness.engine.sweep.truth import settings, settle, violations
 
 VERSIONS = ("6.0.8", "6.2.1", "7.0.13", "8.0.29")
 INSTANCES = ("door", "hall", "yard")
@@ -116,7 +116,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def rest(self) -> None:
         settle(self.box)
-        assert_true(self.box, self.device)
+        assert list(violations(self.box, self.device)) == []
 
     def teardown(self) -> None:
         if hasattr(self, "box"):

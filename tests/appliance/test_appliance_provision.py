@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from appliance_box import Box, factory_box
-from appliance_cloud import STICK, THING
-from appliance_truth import settings
 
 from harness.appliance import topic
 from harness.appliance.effect import LinkLost, StickPlugged
 from harness.appliance.provision import ANSWER_TIMEOUT_S, ARCHIVE_FILES, RETRY_S
+from harness.engine.sweep.cloud import STICK, THING
+from harness.engine.sweep.stand import factory_box
+from harness.engine.sweep.truth import settings
+
+if TYPE_CHECKING:
+    from harness.engine.sweep.box import Box
 
 LOG = "panorama/occ.log"
 DEVICE = {

@@ -7,13 +7,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from appliance_cloud import manifest
 
 import harness.appliance
 from harness.appliance.defect import DEFECTS, Defect, lookup
 from harness.appliance.effect import Charge, Program
 from harness.appliance.firmware import Firmware, Step, Steps
 from harness.appliance.release import SOUND, release
+from harness.engine.sweep.cloud import manifest
 from harness.errors import InputError
 from harness.record import kind
 

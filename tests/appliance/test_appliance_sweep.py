@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from appliance_box import online_box, provisioned_box
-from appliance_truth import REST_S, assert_true, running_version, settings, settle
+
+from harness.engine.sweep.stand import online_box, provisioned_box
+from harness.engine.sweep.truth import REST_S, running_version, settings, settle, violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from appliance_box import Box
+    from harness.engine.sweep.box import Box
 
 OLD, NEW = "6.0.8", "6.2.1"
 KEEPS: dict[str, Callable[[str, int], bool]] = {
@@ -48,7 +49,7 @@ def test_a_cut_at_any_moment_of_an_update_ends_truthfully(
     for moment, box in _cut_points(keeps, defects=defects):
         settle(box)
         try:
-            assert_true(box, device)
+            assert list(violations(box, device)) == []
         except AssertionError as error:
             error.add_note(f"cut before moment {moment}")
             raise
@@ -72,7 +73,7 @@ def test_a_second_cut_at_any_moment_of_the_recovery_ends_truthfully() -> None:
                 break
             settle(box)
             try:
-                assert_true(box, device)
+                assert list(violations(box, device)) == []
             except AssertionError as error:
                 error.add_note(f"cuts before moment {moment} and moment {again} of the recovery")
                 raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from appliance_box import Box, complete, empty_disk
-from appliance_cloud import Cloud
-
 from harness.appliance import transfer
 from harness.appliance.storage import DATA
 from harness.appliance.transfer import GIVE_UP_S, RETRY_S
+from harness.engine.sweep.box import Box
+from harness.engine.sweep.cloud import Cloud
+from harness.engine.sweep.stand import complete, empty_disk
 from harness.errors import HarnessError, LinkDown, PeerRefused
 
 if TYPE_CHECKING:

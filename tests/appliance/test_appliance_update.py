@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from appliance_box import Box, online_box, provisioned_box, read_control
-from appliance_cloud import RELEASE_KEY, THING, manifest, payload
-from appliance_truth import assert_true, running_version, settings, settle
 
 from harness.appliance import topic
 from harness.appliance.boot_control import TRIES
@@ -16,6 +13,12 @@ from harness.appliance.effect import Program, Sleep
 from harness.appliance.release import SOUND, release
 from harness.appliance.transfer import GIVE_UP_S, RETRY_S
 from harness.appliance.update import HEALTH_S, WATCHDOG_S
+from harness.engine.sweep.cloud import RELEASE_KEY, THING, manifest, payload
+from harness.engine.sweep.stand import online_box, provisioned_box, read_control
+from harness.engine.sweep.truth import running_version, settings, settle, violations
+
+if TYPE_CHECKING:
+    from harness.engine.sweep.box import Box
 
 OLD, NEW = "6.0.8", "6.2.1"
 TOLD_OF_SUCCESS = ["DOWNLOADING", "VERIFYING", "IN_PROGRESS", "REBOOTING", "COMPLETED"]
@@ -306,7 +309,7 @@ def test_power_lost_before_the_reboot_is_a_failed_job_on_the_old_release(phase: 
     settle(box)
     assert box.cloud.jobs[job]["status"] == "FAILED"
     assert "power was lost" in box.cloud.jobs[job]["reason"]
-    assert_true(box, device)
+    assert list(violations(box, device)) == []
 
 
 @pytest.mark.parametrize("phase", ["rebooting", "health-check"])
@@ -319,7 +322,7 @@ def test_power_lost_after_arming_is_as_good_as_a_reboot(phase: str) -> None:
     settle(box)
     assert box.cloud.jobs[job]["status"] == "SUCCEEDED"
     assert running_version(box) == NEW
-    assert_true(box, device)
+    assert list(violations(box, device)) == []
 
 
 def test_power_lost_in_every_try_is_a_roll_back() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
 from harness.appliance.release import release
-from harness.appliance.storage import Blob, Disk
+from harness.appliance.storage import Blob, Disk, by_chance
 from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
 from harness.engine.model.programs import WAIT, Programs, Running
 from harness.errors import LinkDown, PeerRefused, PeerTimeout
@@ -99,7 +99,7 @@ class Machine(Programs):
             return
         self.powered = False
         self._drop_programs("power-cut")
-        self.disk.cut(lambda _partition, _index: self.draw.random() < 0.5)
+        self.disk.cut(by_chance(self.draw.random))
         self.note(self.source, kind.STOPPED, {"reason": "power-cut"})
 
     def _restart(self, reason: str) -> None:

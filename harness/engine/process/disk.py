@@ -11,8 +11,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from harness.appliance.storage import Blob, Disk, Partition
-from harness.errors import EngineError
+from harness.appliance.storage import Blob, Disk, Partition, Survival, surviving
+from harness.errors import EngineError, StorageReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +48,8 @@ class FilePartition(Partition):
     def write(self, offset: int, content: Content) -> None:
         data = _bytes(content)
         self._check(offset, len(data))
+        if self.read_only:
+            raise StorageReadOnly(f"{self.name}: mounted read-only, as after an I/O error")
         self.pending.append((offset, data))
 
     def sync(self) -> None:
@@ -66,13 +68,18 @@ class FilePartition(Partition):
             os.fdatasync(self._fd)
             del pending[: len(batch)]
 
-    def cut(self, keeps: Callable[[int], bool]) -> None:
+    def cut(self, keeps: Callable[[int], int]) -> None:
         with self._writing:
             # A new list tells a sync that is under way in its thread.
             pending, self.pending = self.pending, []
             for index, (offset, content) in enumerate(pending):
-                if keeps(index):
-                    _write_all(self._fd, _bytes(content), offset)
+                for at, part in surviving(offset, content, keeps(index)):
+                    _write_all(self._fd, _bytes(part), at)
+
+    def rot(self, offset: int, bit: int) -> None:
+        self._check(offset, 1)
+        (byte,) = os.pread(self._fd, 1, offset)
+        _write_all(self._fd, bytes((byte ^ (1 << bit),)), offset)
 
     def digest(self, offset: int, length: int) -> str:
         digest = hashlib.sha256()
@@ -85,7 +92,7 @@ class FilePartition(Partition):
 
     def close(self) -> None:
         """Ends a sync that is under way; the file's number is not given away before."""
-        self.cut(lambda _index: False)
+        self.cut(lambda _index: Survival.LOST)
         with self._syncing:
             os.close(self._fd)
             self._fd = -1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
 from harness.appliance.release import release
+from harness.appliance.storage import by_chance
 from harness.engine.factory import board, flash, sizes
 from harness.engine.process.disk import FileDisk
 from harness.errors import EngineError, HarnessError, LinkDown, PeerTimeout
@@ -100,7 +101,7 @@ class Machine:
         self.powered = False
         self._drop_programs()
         self._drop_switching()
-        self.disk.cut(lambda _partition, _index: self.draw.random() < 0.5)
+        self.disk.cut(by_chance(self.draw.random))
         self.note(self.source, kind.STOPPED, {"reason": "power-cut"})
         self._switch(self.nodes.stop_all(self.name, "power-cut", grace_s=0.0))
 

@@ -6,7 +6,8 @@ and, when power is lost, drop the generators and whatever was not synced. Progra
 after every effect, the hardest schedule an engine may choose; `schedule` makes it a random one.
 
 Power can be lost before any *moment*: an effect, and inside a `Fetch` the write and the sync of
-every step. `cut_at` names the moment, `keeps` says which unsynced writes survive.
+every step. `cut_at` names the moment, `keeps` says what survives of unsynced writes; `watch` is
+called at every moment and may look at what a cut would leave (`after_cut`).
 """
 
 from __future__ import annotations
@@ -16,28 +17,24 @@ import itertools
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from appliance_cloud import BOARD, RELEASE_KEY, ROOT_KEY, STICK, Cloud, manifest
-
-from harness.appliance import boot_control, image
 from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
 from harness.appliance.firmware import Board
 from harness.appliance.release import release
-from harness.appliance.storage import BOOT_CONTROL, DATA, Blob, Disk, partition_sizes
-from harness.errors import HarnessError, LinkDown, PeerError, PeerRefused
+from harness.appliance.storage import DATA, Blob, Survival
+from harness.engine.sweep.cloud import BOARD, ROOT_KEY, Cloud
+from harness.errors import EngineError, HarnessError, LinkDown, PeerError, PeerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from harness.appliance.firmware import Steps
     from harness.appliance.image import Manifest
+    from harness.appliance.storage import Disk
 
-SLOT_BYTES = 8 << 20
-DATA_BYTES = 1 << 20
-MOMENTS_MAX = 100_000  # a run that takes more does not end by itself
+MOMENTS_MAX = 1_000_000  # a run that takes more does not end by itself
 SHUTDOWN_S = 10.0
 BOOT_S = 60.0
 EPOCH_S = 1_700_000_000.0
@@ -48,7 +45,7 @@ class PowerLost(Exception):
     """Raised inside the box at the chosen moment; never seen outside."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Running:
     """A program and its mailbox; a timer of an earlier wait finds `ticket` changed."""
 
@@ -60,7 +57,7 @@ class Running:
 
 
 class Box:
-    """The appliance on a bench: what a test can see of it and do to it."""
+    """The appliance on a bench: what can be seen of it and done to it."""
 
     def __init__(self, disk: Disk, cloud: Cloud) -> None:
         self.disk = disk
@@ -82,9 +79,11 @@ class Box:
         self.fetches: list[tuple[str, int]] = []  # url, and the byte it went on from
         self.moments = 0
         self.cut_at: int | None = None
-        self.keeps: Callable[[str, int], bool] = lambda _partition, _index: False
+        self.keeps: Callable[[str, int], int] = lambda _partition, _index: Survival.LOST
+        self.watch: Callable[[Box], None] | None = None
         self.schedule: random.Random | None = None
-        self.draw = random.Random(7)
+        self.seed = 7
+        self.draw = random.Random(self.seed)
         self._programs: dict[str, Running] = {}
         self._ready: list[tuple[Running, Any, HarnessError | None]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -98,8 +97,8 @@ class Box:
         self.powered, self.halted = True, ""
         self._launch("main", power_on(self.board, self.release))
 
-    def cut_power(self, keeps: Callable[[str, int], bool] | None = None) -> None:
-        """Programs are gone at once; of the unsynced writes those survive that `keeps` takes."""
+    def cut_power(self, keeps: Callable[[str, int], int] | None = None) -> None:
+        """Programs are gone at once; of the unsynced writes survives what `keeps` says."""
         self.powered = False
         self._drop()
         self.disk.cut(keeps or self.keeps)
@@ -125,9 +124,24 @@ class Box:
 
     def fork(self) -> Box:
         """A twin of a box that is off; it shares nothing with this one."""
-        assert not self.powered
-        twin = Box(self.disk.fork(), self.cloud.twin())
+        if self.powered:
+            raise EngineError("a box with power cannot be forked: cut it first, or use after_cut")
+        return self._twin(self.disk.fork())
+
+    def after_cut(self, survivors: Mapping[str, Sequence[Survival]]) -> Box:
+        """What a power cut would leave at this moment: a box that is off. This one goes on.
+
+        `survivors` gives for each partition with unsynced writes what is left of each.
+        """
+        return self._twin(self.disk.after_cut(lambda name, index: survivors[name][index]))
+
+    def _twin(self, disk: Disk) -> Box:
+        twin = Box(disk, self.cloud.twin())
         twin.release, twin.now_s = self.release, self.now_s
+        twin.stick = None if self.stick is None else dict(self.stick)
+        # Drawn from where it was cut, not from this box's chance: looking changes nothing.
+        twin.seed = (self.seed * 1_000_003 + self.moments) & 0xFFFFFFFF
+        twin.draw = random.Random(twin.seed)
         return twin
 
     def run(self, until: Callable[[], bool] | None = None, *, for_s: float = 3600.0) -> bool:
@@ -196,13 +210,16 @@ class Box:
     def _hang_up(self) -> None:
         self._link = ""
         self._topics.clear()
-        self.cloud.say = lambda _topic, _payload: None
+        self.cloud.hang_up()
 
     def _moment(self) -> None:
         if self.moments == self.cut_at:
             raise PowerLost
+        if self.watch is not None:
+            self.watch(self)
         self.moments += 1
-        assert self.moments < MOMENTS_MAX, "the box does not come to rest"
+        if self.moments >= MOMENTS_MAX:
+            raise EngineError(f"the box does not come to rest in {MOMENTS_MAX} moments")
 
     def _advance(self) -> None:
         """One effect of one program."""
@@ -287,7 +304,8 @@ class Box:
 
     def _get(self, _running: Running, request: fx.Get) -> bytes:
         content = self._content(request.url)
-        assert isinstance(content, bytes)
+        if isinstance(content, Blob):
+            raise EngineError(f"{request.url}: bulk content is fetched, not got")
         return content
 
     def _fetch(self, _running: Running, request: fx.Fetch) -> int:
@@ -391,79 +409,3 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.StartNode: Box._start_node,
     fx.StopNode: Box._stop_node,
 }
-
-
-# --- boxes to start from --------------------------------------------------------------------------
-
-
-def empty_disk(data_bytes: int = DATA_BYTES) -> Disk:
-    return Disk(partition_sizes(SLOT_BYTES, data_bytes), fuses=1)
-
-
-def flash(disk: Disk, slot: str, made: Manifest) -> None:
-    """Put an image into a slot, durably, as a factory does."""
-    partition = disk[f"slot-{slot}"]
-    partition.write(0, image.header(made.sign(RELEASE_KEY)))
-    partition.write(image.PAYLOAD_AT, Blob(made.sha256, made.size_bytes, made.size_bytes))
-    partition.sync()
-
-
-def set_control(disk: Disk, control: boot_control.BootControl) -> None:
-    at = (control.sequence % 2) * boot_control.COPY_BYTES
-    disk[BOOT_CONTROL].write(at, control.encode())
-    disk[BOOT_CONTROL].sync()
-
-
-def factory_box(version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
-    """As it leaves the factory: firmware in slot a, nothing else, power off."""
-    disk = empty_disk(data_bytes)
-    flash(disk, "a", manifest(version))
-    set_control(disk, boot_control.FACTORY)
-    return Box(disk, Cloud())
-
-
-@cache
-def _provisioned(version: str, data_bytes: int, instances: tuple[str, ...]) -> Box:
-    box = factory_box(version, data_bytes)
-    box.stick = dict(STICK)
-    box.power_up()
-    assert box.run(lambda: box.online and box.idle)
-    for instance in instances:
-        box.cloud.deploy(instance, {"code": f"code of {instance}".encode(), "model": b"weights"})
-    assert box.run(lambda: set(box.nodes) == set(instances) and box.idle)
-    box.cut_power()
-    return box
-
-
-def provisioned_box(*instances: str, version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
-    """Registered, with these applications installed; its power is off."""
-    return _provisioned(version, data_bytes, instances).fork()
-
-
-def online_box(*instances: str, version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
-    """The same, booted, connected and at rest; nothing that went before is in its notes."""
-    box = provisioned_box(*instances, version=version, data_bytes=data_bytes)
-    box.power_up()
-    assert box.run(lambda: box.online and box.idle and set(box.nodes) == set(instances))
-    for seen in (box.notes, box.leds, box.cloud.progress, box.cloud.statuses):
-        seen.clear()
-    return box
-
-
-def read_control(disk: Disk) -> boot_control.BootControl:
-    control: boot_control.BootControl = complete(boot_control.load(), disk)
-    return control
-
-
-def complete(program: fx.Program[Any], disk: Disk, seed: int = 7) -> Any:
-    """Run a program that only uses storage and chance, and give its outcome."""
-    box, outcome = Box(disk, Cloud()), []
-    box.draw = random.Random(seed)
-
-    def keep() -> fx.Program[None]:
-        outcome.append((yield from program))
-
-    box._launch("main", keep())
-    box.run()
-    assert outcome, "the program did not end"
-    return outcome[0]

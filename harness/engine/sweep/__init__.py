@@ -1,0 +1,1 @@
+"""The crash sweep: one appliance on a bench, and power cut at every moment."""

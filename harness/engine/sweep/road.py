@@ -1,0 +1,127 @@
+"""The roads an appliance may be on when power is cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.appliance.defect import lookup
+from harness.engine.sweep.cloud import STICK
+from harness.engine.sweep.stand import SLOT_BYTES, factory_box, online_box
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.engine.sweep.box import Box
+
+OLD, NEW = "6.0.8", "6.2.1"
+STEP_BYTES = 1 << 20  # of a download: `effect.Fetch.chunk`
+IMAGE_BYTES_MAX = SLOT_BYTES - STEP_BYTES
+ASSET_BYTES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an update brings: an image of `image_bytes` with these defects."""
+
+    image_bytes: int = 8 << 20
+    defects: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not STEP_BYTES <= self.image_bytes <= IMAGE_BYTES_MAX:
+            raise InputError(
+                f"an image of {self.image_bytes} bytes does not fit this road",
+                hint=f"from {STEP_BYTES} to {IMAGE_BYTES_MAX} bytes",
+            )
+        for name in self.defects:
+            lookup(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """`begin` gives a box that has just been told what to do, `ended` says when it has done it.
+
+    `help` is what a technician would do for a box that has settled and cannot go on alone.
+    """
+
+    name: str
+    summary: str
+    begin: Callable[[Load], Box]
+    ended: Callable[[Box], bool]
+    help: Callable[[Box], None] = lambda _box: None
+
+
+def _updating(load: Load) -> Box:
+    box = online_box("door", version=OLD)
+    offer = box.cloud.offer(NEW, fuse_level=2, size_bytes=load.image_bytes, defects=load.defects)
+    box.cloud.order(offer)
+    return box
+
+
+def _rebooting(_load: Load) -> Box:
+    box = online_box("door", version=OLD)
+    box.cloud.order({"operation": "REBOOT"})
+    return box
+
+
+def _deploying(_load: Load) -> Box:
+    box = online_box("door", version=OLD)
+    box.cloud.deploy("hall", {"code": b"code of hall", "model": bytes(ASSET_BYTES)})
+    return box
+
+
+def _removing(_load: Load) -> Box:
+    box = online_box("door", "hall", version=OLD)
+    box.cloud.remove("hall")
+    return box
+
+
+def _provisioning(_load: Load) -> Box:
+    box = factory_box(OLD)
+    box.stick = dict(STICK)
+    box.power_up()
+    return box
+
+
+def _job_ended(box: Box) -> bool:
+    return all(job["status"] in ("SUCCEEDED", "FAILED") for job in box.cloud.jobs.values())
+
+
+def _as_desired(box: Box) -> bool:
+    told = {name for name, status in box.cloud.reported.items() if status["status"] == "RUNNING"}
+    wanted = {name for name, state in box.cloud.desired.items() if state["state"] == "RUNNING"}
+    return box.idle and told == wanted == set(box.nodes)
+
+
+def _another_archive(box: Box) -> None:
+    """The claim of an archive is good for one registration, whatever became of its outcome."""
+    if not box.online and box.cloud.claims_spent:
+        box.cloud.claims_spent.clear()
+        box.plug(STICK)
+        box.run(for_s=3600.0)
+
+
+ROADS: Mapping[str, Road] = {
+    road.name: road
+    for road in (
+        Road("ota", "an update over the air", _updating, _job_ended),
+        Road("reboot", "a reboot by job: an orderly shutdown", _rebooting, _job_ended),
+        Road("deploy", "an application is installed beside another", _deploying, _as_desired),
+        Road("remove", "one application of two is removed", _removing, _as_desired),
+        Road(
+            "provision",
+            "from the factory to the first connection",
+            _provisioning,
+            lambda box: box.online and box.idle,
+            _another_archive,
+        ),
+    )
+}
+
+
+def road(name: str) -> Road:
+    try:
+        return ROADS[name]
+    except KeyError:
+        raise InputError(f"unknown road {name!r}", hint=f"one of {', '.join(ROADS)}") from None
