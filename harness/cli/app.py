@@ -65,6 +65,32 @@ def run_command(
     return run.run(file, engine, seed, options)
 
 
+@app.command("sweep")
+@click.argument("road", metavar="ota|reboot|deploy|remove|provision")
+@click.option("--depth", type=int, default=1, show_default=True, help="Cuts one after another.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@click.option("--image-mib", type=int, default=8, show_default=True, help="Image of an update.")
+@click.option("--defect", "defects", multiple=True, metavar="NAME", help="The image has it.")
+@click.option("--states-max", type=int, default=10_000_000, help="Stop after so many states.")
+@click.option("--replay", "path", metavar="ID", help="Follow one cut, such as 132.1, closely.")
+@_json
+def sweep_command(
+    road: str,
+    depth: int,
+    workers: int,
+    image_mib: int,
+    defects: tuple[str, ...],
+    states_max: int,
+    path: str | None,
+    as_json: bool,
+) -> int:
+    """Cut power at every moment of a road, boot what is left, ask what must hold."""
+    from harness.cli import sweep
+
+    options = sweep.Options(road, image_mib << 20, defects, depth, workers, states_max, as_json)
+    return sweep.run(options) if path is None else sweep.follow(options, path)
+
+
 @app.command("plan")
 @click.argument("file", type=_FILE)
 @_engine

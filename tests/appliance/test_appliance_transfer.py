@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from harness.appliance import transfer
 from harness.appliance.storage import DATA
 from harness.appliance.transfer import GIVE_UP_S, RETRY_S
 from harness.engine.sweep.box import Box
 from harness.engine.sweep.cloud import Cloud
-from harness.engine.sweep.stand import complete, empty_disk
+from harness.engine.sweep.stand import empty_disk
 from harness.errors import HarnessError, LinkDown, PeerRefused
 
 if TYPE_CHECKING:
@@ -80,4 +82,8 @@ def test_what_never_comes_whole_is_given_up_with_the_count() -> None:
 
 
 def test_a_message_that_cannot_be_sent_is_no_error() -> None:
-    assert complete(transfer.publish("topic", {}), empty_disk()) is False
+    program = transfer.publish("topic", {})
+    next(program)
+    with pytest.raises(StopIteration) as end:
+        program.throw(LinkDown("no connection"))
+    assert end.value.value is False

@@ -7,13 +7,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance import boot_control, image
+from harness.appliance import effect as fx
 from harness.appliance.storage import BOOT_CONTROL, Blob, Disk, partition_sizes
 from harness.engine.sweep.box import Box
 from harness.engine.sweep.cloud import RELEASE_KEY, STICK, Cloud, manifest
 from harness.errors import EngineError
 
 if TYPE_CHECKING:
-    from harness.appliance import effect as fx
     from harness.appliance.image import Manifest
 
 SLOT_BYTES = 6 << 30  # as the profile of the AWS Panorama Appliance has it
@@ -87,14 +87,24 @@ def read_control(disk: Disk) -> boot_control.BootControl:
 
 def complete(program: fx.Program[Any], disk: Disk, seed: int = 7) -> Any:
     """Run a program that only uses storage and chance, and give its outcome."""
-    box, outcome = Box(disk, Cloud()), []
-    box.draw = random.Random(seed)
-
-    def keep() -> fx.Program[None]:
-        outcome.append((yield from program))
-
-    box._launch("main", keep())
-    box.run()
-    if not outcome:
-        raise EngineError("the program waits for something other than storage")
-    return outcome[0]
+    draw = random.Random(seed)
+    value: Any = None
+    while True:
+        try:
+            request = program.send(value)
+        except StopIteration as end:
+            return end.value
+        value = None
+        match request:
+            case fx.Read(partition, offset, length):
+                value = disk[partition].read(offset, length)
+            case fx.Digest(partition, offset, length):
+                value = disk[partition].digest(offset, length)
+            case fx.Write(partition, offset, data):
+                disk[partition].write(offset, data)
+            case fx.Sync(partition):
+                disk[partition].sync()
+            case fx.Draw():
+                value = draw.random()
+            case _:
+                raise EngineError(f"a program of storage and chance alone asked for {request!r}")

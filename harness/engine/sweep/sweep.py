@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Survivors: TypeAlias = Mapping[str, Sequence[Survival]]
 
 SUBSETS_MAX = 64  # every subset of survivors up to so many; beyond that, classes of them
+BLOCK_MOMENTS = 64  # neighbours often leave the same state: one worker sees both
 FAILURES_MAX = 20  # then a sweep stops: what is broken is known
 DEPTH_MAX = 3
 _PATH = re.compile(r"\d+\.\d+(-\d+\.\d+)*")
@@ -83,7 +84,7 @@ class Share:
     workers: int = 1
 
     def has(self, moment: int) -> bool:
-        return moment % self.workers == self.worker
+        return moment // BLOCK_MOMENTS % self.workers == self.worker
 
 
 def path_text(path: Path) -> str:
