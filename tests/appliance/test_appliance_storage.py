@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from harness.appliance.storage import DATA, Blob, Disk, Partition, partition_sizes
-from harness.errors import Corrupt, InputError, StorageFull
+from harness.appliance.storage import (
+    DATA,
+    PAGE_BYTES,
+    SECTOR_BYTES,
+    Blob,
+    Disk,
+    Partition,
+    Survival,
+    by_chance,
+    partition_sizes,
+    survivals,
+)
+from harness.errors import Corrupt, InputError, StorageFull, StorageReadOnly
 
 SIZE = 64
 WRITES = st.lists(
@@ -146,3 +158,130 @@ def test_an_unknown_partition_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="no partition 'slot-c'") as caught:
         Disk(partition_sizes(SIZE, SIZE))["slot-c"]
     assert "slot-b" in caught.value.hint
+
+
+# --- writes in part, rot, read-only --------------------------------------------------------------
+
+BIG = 64 * SECTOR_BYTES
+
+
+def _survivor(offset: int, data: bytes, survival: Survival) -> bytes:
+    """What of `data`, written over ones at `offset`, is there after a cut; `1` where it is not."""
+    partition = Partition("p", BIG)
+    partition.write(0, b"1" * BIG)
+    partition.sync()
+    partition.write(offset, data)
+    partition.cut(lambda _index: survival)
+    return partition.read(offset, len(data))
+
+
+def test_a_write_of_two_sectors_tears_between_them() -> None:
+    data = b"a" * SECTOR_BYTES + b"b" * SECTOR_BYTES
+    old = b"1" * SECTOR_BYTES
+    assert _survivor(0, data, Survival.HEAD) == data[:SECTOR_BYTES] + old
+    assert _survivor(0, data, Survival.TAIL) == old + data[SECTOR_BYTES:]
+    assert _survivor(0, data, Survival.LOST) == old + old
+    assert _survivor(0, data, Survival.WHOLE) == data
+
+
+def test_a_large_write_may_keep_every_other_page() -> None:
+    data = bytes(range(1, 6)) * PAGE_BYTES
+    kept = _survivor(100, data, Survival.PAGES)
+    first = PAGE_BYTES - 100
+    assert kept[:first] == data[:first]
+    assert kept[first : first + PAGE_BYTES] == b"1" * PAGE_BYTES
+    assert (
+        kept[first + PAGE_BYTES : first + 2 * PAGE_BYTES]
+        == (data[first + PAGE_BYTES : first + 2 * PAGE_BYTES])
+    )
+
+
+@given(
+    st.integers(0, 3 * SECTOR_BYTES),
+    st.integers(1, 20 * SECTOR_BYTES),
+    st.sampled_from(list(Survival)),
+)
+def test_a_sector_is_written_whole_or_not_at_all(
+    offset: int, length: int, survival: Survival
+) -> None:
+    kept = _survivor(offset, b"n" * length, survival)
+    for start in range(offset, offset + length):
+        if start % SECTOR_BYTES and start > offset:
+            assert kept[start - offset] == kept[start - offset - 1], "torn inside a sector"
+
+
+@given(st.integers(0, 2000), st.integers(1, 30_000))
+def test_the_survivals_of_a_write_all_differ(offset: int, length: int) -> None:
+    data = bytes(length)
+    found = {_survivor(offset, data, survival) for survival in survivals(offset, data)}
+    assert len(found) == len(survivals(offset, data))
+
+
+def test_bulk_content_tears_in_the_step_that_was_under_way() -> None:
+    partition = Partition("p", 1 << 20)
+    digest = _blob().digest
+    partition.write(0, Blob(digest, 1 << 20, 64 * SECTOR_BYTES))
+    partition.sync()
+    partition.write(0, Blob(digest, 1 << 20, 128 * SECTOR_BYTES))
+    partition.cut(lambda _index: Survival.HEAD)
+    assert partition.blobs[0].length == 96 * SECTOR_BYTES
+
+
+def test_what_a_cut_would_leave_can_be_looked_at_without_a_cut() -> None:
+    disk = Disk({DATA: SIZE})
+    disk[DATA].write(0, b"synced")
+    disk[DATA].sync()
+    disk[DATA].write(0, b"cached")
+    assert disk.after_cut(lambda _name, _index: False)[DATA].read(0, 6) == b"synced"
+    assert disk.after_cut(lambda _name, _index: True)[DATA].read(0, 6) == b"cached"
+    assert disk[DATA].read(0, 6) == b"cached"
+    assert len(disk[DATA].pending) == 1
+
+
+def test_disks_that_a_boot_cannot_tell_apart_have_one_key() -> None:
+    one, two = Disk({DATA: SIZE}), Disk({DATA: SIZE})
+    one[DATA].write(0, b"ab")
+    one[DATA].sync()
+    two[DATA].write(1, b"b")
+    two[DATA].write(0, b"a")
+    assert one.durable_key() != two.durable_key()
+    two[DATA].sync()
+    assert one.durable_key() == two.durable_key()
+    two.blow(1)
+    assert one.durable_key() != two.durable_key()
+
+
+def test_chance_leaves_everything_a_cut_may_leave() -> None:
+    draw = random.Random(1)
+    keeps = by_chance(draw.random)
+    assert {keeps("p", 0) for _ in range(200)} == set(Survival)
+
+
+def test_rot_flips_one_bit_and_comes_back_after_a_cut() -> None:
+    partition = Partition("p", SIZE)
+    partition.write(0, b"abc")
+    partition.sync()
+    partition.rot(1, 0)
+    assert partition.read(0, 3) == b"acc"
+    partition.cut(lambda _index: Survival.LOST)
+    assert partition.read(0, 3) == b"acc"
+
+
+def test_rot_in_bulk_content_changes_its_digest() -> None:
+    partition = Partition("p", SIZE)
+    partition.write(8, _blob())
+    partition.sync()
+    partition.rot(20, 3)
+    assert partition.digest(8, 40) != _blob().digest
+
+
+def test_a_read_only_partition_takes_nothing_and_gives_everything() -> None:
+    partition = Partition("p", SIZE)
+    partition.write(0, b"abc")
+    partition.sync()
+    partition.read_only = True
+    with pytest.raises(StorageReadOnly, match="p: mounted read-only"):
+        partition.write(0, b"x")
+    assert partition.read(0, 3) == b"abc"
+    assert partition.pending == []
+    assert partition.fork().read_only

@@ -85,7 +85,12 @@ def _provisioning(_load: Load) -> Box:
 
 
 def _job_ended(box: Box) -> bool:
-    return all(job["status"] in ("SUCCEEDED", "FAILED") for job in box.cloud.jobs.values())
+    """And the box has come to rest: a job may be told to have ended before it has."""
+    return (
+        box.online
+        and box.idle
+        and all(job["status"] in ("SUCCEEDED", "FAILED") for job in box.cloud.jobs.values())
+    )
 
 
 def _as_desired(box: Box) -> bool:

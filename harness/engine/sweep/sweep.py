@@ -203,7 +203,7 @@ class Sweep:
         if depth > 1:
             self._watch(state, path, depth - 1)
         broken = self.judge(state)
-        if broken:
+        if broken and len(self.findings.failures) < FAILURES_MAX:
             self.findings.failures.append(Failure(path, broken))
 
     def judge(self, state: Box) -> tuple[str, ...]:
