@@ -140,10 +140,11 @@ def _on_the_bench(defects: tuple[str, ...]) -> tuple[Box, list[str]]:
     assert box.run(lambda: box.online and box.idle)
     cloud = box.cloud
     statuses = []
-    for order in (
+    orders: list[Callable[[], str]] = [
         lambda: cloud.order(cloud.offer(NEW, fuse_level=2, defects=defects)),
         lambda: cloud.order({"operation": "REBOOT"}),
-    ):
+    ]
+    for order in orders:
         job = order()
         assert box.run(lambda: cloud.jobs[job]["status"] in ("SUCCEEDED", "FAILED"))  # noqa: B023
         assert box.run(lambda: box.idle)
