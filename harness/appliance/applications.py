@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance import topic, transfer
 from harness.appliance.agent import backoff
+from harness.appliance.demand import Demand
 from harness.appliance.effect import (
     Digest,
     MessageArrived,
@@ -33,7 +34,7 @@ from harness.appliance.effect import (
 from harness.appliance.firmware import Mailbox, Online
 from harness.appliance.journal import HALF_BYTES
 from harness.appliance.storage import DATA
-from harness.errors import Corrupt, PeerError, StorageFull
+from harness.errors import CapabilityMissing, Corrupt, PeerError, StorageFull
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +91,16 @@ def _installed(firmware: Firmware) -> dict[str, Any]:
     return installed
 
 
+def runnable(firmware: Firmware) -> set[str]:
+    """The installed applications that this release can run."""
+    version = firmware.manifest.version
+    return {
+        instance
+        for instance, entry in _installed(firmware).items()
+        if not Demand.read(entry).unmet(version, {})
+    }
+
+
 def _stands_still(firmware: Firmware, instance: str) -> bool:
     """Since it crashed it may have been removed, and even deployed again."""
     return instance in _installed(firmware) and instance not in firmware.running
@@ -98,10 +109,12 @@ def _stands_still(firmware: Firmware, instance: str) -> bool:
 def _reconcile(firmware: Firmware, shelf: _Shelf, message: MessageArrived) -> Program[None]:
     state = message.payload.get("state", {})
     desired = state.get("desired", state) if message.topic.endswith(topic.ACCEPTED) else state
-    for instance, wanted in sorted(desired.get("instances", {}).items()):
+    instances = desired.get("instances", {})
+    leaving = {name for name, wanted in instances.items() if wanted["state"] == "REMOVED"}
+    for instance, wanted in sorted(instances.items()):
         present = instance in _installed(firmware)
         if wanted["state"] == "RUNNING" and not present:
-            yield from _install(firmware, shelf, instance, wanted)
+            yield from _install(firmware, shelf, instance, wanted, leaving)
         elif wanted["state"] == "REMOVED" and present:
             yield from _remove(firmware, shelf, instance)
         elif wanted["state"] == "REMOVED":
@@ -109,13 +122,18 @@ def _reconcile(firmware: Firmware, shelf: _Shelf, message: MessageArrived) -> Pr
 
 
 def _install(
-    firmware: Firmware, shelf: _Shelf, instance: str, wanted: Mapping[str, Any]
+    firmware: Firmware,
+    shelf: _Shelf,
+    instance: str,
+    wanted: Mapping[str, Any],
+    leaving: set[str],
 ) -> Program[None]:
+    """`leaving` are those that are about to go: what they demand does not count any more."""
     began_s = yield Now()
     yield from _report(firmware, shelf, instance, "INSTALL_IN_PROGRESS", "")
     try:
-        size = yield from _bring(firmware, instance, wanted)
-    except (PeerError, StorageFull) as problem:
+        size = yield from _bring(firmware, instance, wanted, leaving)
+    except (PeerError, StorageFull, CapabilityMissing) as problem:
         yield Note("app.install-failed", {"instance": instance, "reason": str(problem)})
         yield from _report(firmware, shelf, instance, "INSTALL_ERROR", str(problem))
         return
@@ -126,13 +144,18 @@ def _install(
     yield from _start(firmware, shelf, instance)
 
 
-def _bring(firmware: Firmware, instance: str, wanted: Mapping[str, Any]) -> Program[int]:
+def _bring(
+    firmware: Firmware, instance: str, wanted: Mapping[str, Any], leaving: set[str]
+) -> Program[int]:
     """Fetch the document and every asset it lists, verify, and record them in one step."""
     places = dict(firmware.journal.values.get("assets", {}))
     text = yield from _bring_document(firmware, instance, wanted, places)
+    document = _parse_document(text)
+    demand = Demand.read(document)
+    _refuse_unmet(firmware, demand, leaving)
     total = len(text)
     needed = [wanted["sha256"]]
-    for asset in _assets(_parse_document(text)):
+    for asset in _assets(document):
         needed.append(asset.sha256)
         if asset.sha256 in places:
             continue
@@ -142,9 +165,22 @@ def _bring(firmware: Firmware, instance: str, wanted: Mapping[str, Any]) -> Prog
         if (yield Digest(DATA, offset, size)) != asset.sha256:
             raise Corrupt(f"asset {asset.name}: hash is not {asset.sha256[:12]}…")
         total += size
-    installed = {**_installed(firmware), instance: {"document": wanted["sha256"], "uses": needed}}
+    entry = {"document": wanted["sha256"], "uses": needed, "demands": demand.to_json()}
+    installed = {**_installed(firmware), instance: entry}
     yield from firmware.journal.put({"assets": places, "applications": installed})
     return total
+
+
+def _refuse_unmet(firmware: Firmware, demand: Demand, leaving: set[str]) -> None:
+    """Raise `CapabilityMissing` when it cannot run here, beside those that stay."""
+    staying = {
+        name: Demand.read(entry)
+        for name, entry in sorted(_installed(firmware).items())
+        if name not in leaving
+    }
+    reason = demand.unmet(firmware.manifest.version, staying)
+    if reason:
+        raise CapabilityMissing(reason, hint="deploy it where its demands are met")
 
 
 def _bring_document(
@@ -184,6 +220,11 @@ def _start(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:
     offset, size = places[entry["document"]]
     text = yield Read(DATA, offset, size)
     assets = {sha256: (DATA, *places[sha256]) for sha256 in entry["uses"]}
+    unmet = Demand.read(entry).unmet(firmware.manifest.version, {})
+    if unmet:  # since it was installed, the firmware has changed: trying again helps nobody
+        yield Note("node.ended", {"instance": instance, "code": 1, "reason": unmet})
+        yield from _report(firmware, shelf, instance, "LAUNCH_ERROR", unmet)
+        return
     try:
         yield StartNode(instance, _parse_document(text), assets, Mailbox.APPLICATIONS)
     except PeerError as problem:

@@ -1,80 +1,53 @@
 """Application graphs: manifest and override document in, a typed `Graph` or every problem out.
 
 `parse` checks the structure of the documents (`graph_document`), `resolve` looks every node up
-in the packages (package.json, `nodePackage`) and wires them: one code node, the cameras in place
+in the packages (package.json, `nodePackage`) and wires them: code nodes, the cameras in place
 of their placeholders, typed parameters, models, displays and inbound ports. All problems are
 reported at once, each naming its node or edge. Rules: the vendor's developer guide, 2024 edition.
+
+What depends on where a graph runs is not judged here: how many cameras an account may use, how
+many code nodes and which models a firmware runs (`demand`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from harness.appliance import graph_rule
 from harness.appliance.graph_document import (
+    MANIFEST,
+    OVERRIDES,
     ZEROS,
     Edge,
     GraphInvalid,
     Manifest,
     Node,
     Override,
+    Problem,
     Value,
     parse,
     typed_value,
 )
+from harness.appliance.graph_interface import (
+    CAMERA,
+    CODE,
+    DISPLAY,
+    MODEL,
+    PARAMETER,
+    SYSTEM_ACCOUNT,
+    SYSTEM_PACKAGES,
+    SYSTEM_VERSION,
+    Interface,
+    Port,
+    find,
+    parameter,
+)
 
-__all__ = ["Graph", "GraphInvalid", "Manifest", "parse", "resolve"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
-CAMERAS_MAX = 8  # camera streams per application (quota)
-SYSTEM_ACCOUNT = "panorama"
-
-# Packages that every appliance brings along; applications refer to them without registering.
-SYSTEM_PACKAGES: Mapping[str, Mapping[str, Any]] = {
-    f"{SYSTEM_ACCOUNT}::abstract_rtsp_media_source": {
-        "nodePackage": {
-            "interfaces": [
-                {
-                    "name": "rtsp_v1_interface",
-                    "category": "media_source",
-                    "outputs": [{"name": "video_out", "type": "media"}],
-                }
-            ]
-        }
-    },
-    f"{SYSTEM_ACCOUNT}::hdmi_data_sink": {
-        "nodePackage": {
-            "interfaces": [
-                {
-                    "name": "hdmi0",
-                    "category": "media_sink",
-                    "inputs": [{"name": "video_in", "type": "media"}],
-                }
-            ]
-        }
-    },
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A port of an interface; `type` is `media` or a parameter type."""
-
-    name: str
-    type: str
-    default: Any = None  # as written in package.json
-
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """An interface of a package; `asset` names the package's asset that implements it."""
-
-    name: str
-    category: str  # business_logic | ml_model | media_source | media_sink | parameter
-    asset: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    inbound_ports: tuple[int, ...] = ()
+__all__ = ["SYSTEM_PACKAGES", "Graph", "GraphInvalid", "Manifest", "parse", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +66,21 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera `node` feeding the code node's input `port`, in place of `placeholder`."""
+    """A camera `node` feeding input `port` of `code`, in place of `placeholder`."""
 
     node: str
     placeholder: str
+    code: str
     port: str
     package: str
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What the code node's input `port` reads; `node` is empty when the port's default holds."""
+    """What input `port` of `code` reads; `node` is empty when the port's default holds."""
 
     node: str
+    code: str
     port: str
     type: str
     value: Value
@@ -113,15 +88,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A display `node` showing the code node's output `port`."""
+    """A display `node` showing output `port` of `code`."""
 
     node: str
+    code: str
     port: str
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An open inbound port: appliance `host_port` to the code's `container_port`."""
+    """An open inbound port: appliance `host_port` to `container_port` of the code `node`."""
 
     node: str
     container_port: int
@@ -130,9 +106,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph that can run. `nodes` are the node instances, placeholders already replaced."""
+    """A graph that can run. `nodes` are the node instances, placeholders already replaced.
 
-    code: Code
+    `codes` are one or more; from firmware 5.0.7 on an appliance runs one an application.
+    """
+
+    codes: tuple[Code, ...]
     cameras: tuple[Camera, ...]
     parameters: tuple[Parameter, ...]
     models: tuple[Model, ...]
@@ -141,14 +120,19 @@ class Graph:
     nodes: tuple[Node, ...]
 
 
-def resolve(manifest: Manifest, packages: Mapping[str, Mapping[str, Any]]) -> Graph:
+def resolve(
+    manifest: Manifest,
+    packages: Mapping[str, Mapping[str, Any]],
+    missing: Mapping[str, str] | None = None,
+) -> Graph:
     """Look everything up and wire it. `packages` maps `<account>::<package>` to package.json.
 
-    The vendor's own packages (`SYSTEM_PACKAGES`) need not be given. Raises `GraphInvalid`.
+    The vendor's own packages (`SYSTEM_PACKAGES`) need not be given; `missing` says why a package
+    is not among `packages`. Raises `GraphInvalid`.
     """
-    resolver = _Resolver(manifest, {**SYSTEM_PACKAGES, **packages})
+    resolver = _Resolver(manifest, {**SYSTEM_PACKAGES, **packages}, missing or {})
     graph = resolver.graph()
-    if resolver.problems or graph is None:
+    if resolver.problems:
         raise GraphInvalid(
             resolver.problems,
             hint="every node needs a registered interface, every edge an output and an input "
@@ -157,77 +141,117 @@ def resolve(manifest: Manifest, packages: Mapping[str, Mapping[str, Any]]) -> Gr
     return graph
 
 
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """An edge between two nodes that run; `source` is the producer as the edge names it."""
+
+    source: str
+    producer: str
+    output: Port
+    consumer: str
+    input: Port
+
+
 class _Resolver:
-    def __init__(self, manifest: Manifest, packages: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        packages: Mapping[str, Mapping[str, Any]],
+        missing: Mapping[str, str],
+    ) -> None:
         self.manifest = manifest
         self.packages = packages
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self.nodes = {n.name: n for n in (*manifest.nodes, *manifest.override_nodes)}
-        found = {name: self.interface(node) for name, node in self.nodes.items()}
-        self.interfaces = {name: item for name, item in found.items() if item is not None}
+        self.unknown = self.packages_without(missing)
+        self.interfaces = self.look_up()
         self.replacements = self.replace()
+        self.wires = self.wire()
 
-    def graph(self) -> Graph | None:
+    def graph(self) -> Graph:
         names = [node.name for node in self.manifest.nodes]
         live = [name for before in names for name in self.replacements.get(before, (before,))]
-        ends = {
-            end.partition(".")[0] for e in self.manifest.edges for end in (e.producer, e.consumer)
-        }
+        edges = (*self.manifest.edges, *self.manifest.override_edges)
+        ends = {end for edge in edges for end in (edge.source, edge.target)}
         extra = {node.name for node in self.manifest.override_nodes} & ends
         live += sorted(extra - set(live))
-        for edge in self.manifest.edges:
-            self.check_edge(edge)
-        code = self.code(live)
-        if code is None:
-            return None
+        codes = tuple(Code(*self.offered(name)) for name in self.of_category(live, CODE))
+        models = tuple(Model(*self.offered(name)) for name in self.of_category(live, MODEL))
+        if not codes and not self.problems:
+            text = "no node has a business_logic interface: nothing would run"
+            self.problems.append(Problem(MANIFEST, text))
+        self.problems += graph_rule.cycles(self.manifest)
+        self.problems += graph_rule.accelerators(codes, models)
+        if codes:
+            self.problems += graph_rule.ports(self.manifest, codes)
         return Graph(
-            code=code,
-            cameras=self.cameras(code),
-            parameters=self.parameters(code),
-            models=tuple(
-                Model(name, self.nodes[name].package, self.interfaces[name])
-                for name in live
-                if self.category(name) == "ml_model"
-            ),
-            sinks=self.sinks(code),
-            routes=self.routes(code),
+            codes=codes,
+            cameras=tuple(camera for code in codes for camera in self.cameras(code)),
+            parameters=tuple(found for code in codes for found in self.parameters(code)),
+            models=models,
+            sinks=tuple(sink for code in codes for sink in self.sinks(code)),
+            routes=self.routes(),
             nodes=tuple(self.nodes[name] for name in live),
         )
+
+    def offered(self, node: str) -> tuple[str, str, Interface]:
+        return node, self.nodes[node].package, self.interfaces[node]
+
+    def of_category(self, names: Sequence[str], category: str) -> list[str]:
+        return [name for name in names if self.category(name) == category]
 
     def category(self, node: str) -> str:
         interface = self.interfaces.get(node)
         return interface.category if interface else ""
 
-    def interface(self, node: Node) -> Interface | None:
-        if not node.package:
-            output = Port(node.name, node.interface)
-            return Interface(node.interface, "parameter", "", (), (output,))
-        where = f"node {node.name!r}: interface {node.interface!r}"
-        version = self.manifest.version_of(node.package)
-        if version is None:
-            self.problems.append(f"{where}: package {node.package!r} is not among the packages")
-            return None
-        if node.package not in self.packages:
-            self.problems.append(
-                f"{where}: package {node.package!r} version {version} is not known"
-            )
-            return None
-        package = self.packages[node.package].get("nodePackage")
-        if not isinstance(package, Mapping):
-            self.problems.append(f"{where}: package {node.package!r} has no nodePackage")
-            return None
-        name = node.interface.rpartition(".")[2]
-        for item in _objects(package, "interfaces"):
-            if item.get("name") == name:
-                return self.with_asset(_interface(item), package, where)
-        self.problems.append(f"{where}: package {node.package!r} has no interface {name!r}")
-        return None
+    def document_of(self, node: Node) -> str:
+        return OVERRIDES if node in self.manifest.override_nodes else MANIFEST
 
-    def with_asset(self, found: Interface, package: Mapping[str, Any], where: str) -> Interface:
-        assets = {asset.get("name") for asset in _objects(package, "assets")}
-        if found.category in ("business_logic", "ml_model") and found.asset not in assets:
-            self.problems.append(f"{where}: its package has no asset {found.asset!r}")
-        return found
+    # --- packages and interfaces --------------------------------------------------------
+
+    def packages_without(self, missing: Mapping[str, str]) -> set[str]:
+        """Packages that the graph asks for and nobody has, each a problem."""
+        unknown = set()
+        for use in self.manifest.uses:
+            why = ""
+            if use.name not in self.packages:
+                why = missing.get(
+                    use.name, f"package {use.name!r} version {use.version} is not known"
+                )
+            elif use.name in SYSTEM_PACKAGES and use.version != SYSTEM_VERSION:
+                why = (
+                    f"package {use.name!r} has no version {use.version!r}; it has {SYSTEM_VERSION}"
+                )
+            if why:
+                unknown.add(use.name)
+                users = [n.name for n in self.nodes.values() if n.package == use.name]
+                listed = ", ".join(map(repr, users))
+                where = f"node{'s'[: len(users) > 1]} {listed}: " if users else ""
+                document = MANIFEST if use in self.manifest.packages else OVERRIDES
+                self.problems.append(Problem(document, where + why))
+        return unknown
+
+    def look_up(self) -> dict[str, Interface]:
+        """The interface of every node that has one; the others are problems."""
+        interfaces = {}
+        for node in self.nodes.values():
+            found = self.interface(node)
+            if isinstance(found, Interface):
+                interfaces[node.name] = found
+            elif found:
+                text = f"node {node.name!r}: interface {node.interface!r}: {found}"
+                self.problems.append(Problem(self.document_of(node), text))
+        return interfaces
+
+    def interface(self, node: Node) -> Interface | str:
+        """What a node offers; text: why not, empty when that has been said of its package."""
+        if not node.package:
+            return parameter(node)
+        if self.manifest.version_of(node.package) is None:
+            return f"package {node.package!r} is not among the packages"
+        return "" if node.package in self.unknown else find(node, self.packages[node.package])
+
+    # --- overrides ----------------------------------------------------------------------
 
     def replace(self) -> dict[str, tuple[str, ...]]:
         original = {node.name: node for node in self.manifest.nodes}
@@ -236,171 +260,146 @@ class _Resolver:
             node = original.get(entry.replace)
             where = f"override of node {entry.replace!r}"
             if node is None:
-                self.problems.append(f"{where}: the manifest has no such node")
+                text = f"{where}: the manifest has no such node"
+                self.problems.append(Problem(OVERRIDES, text))
             elif not node.overridable:
-                self.problems.append(f"{where}: the node is not overridable")
+                self.problems.append(Problem(OVERRIDES, f"{where}: the node is not overridable"))
             else:
-                self.check_replacements(node, entry, where)
-                known = tuple(name for name in entry.replacements if name in self.nodes)
-                replaced[entry.replace] = known
-        self.problems += [
-            f"node {node.name!r}: overrideMandatory is set and no override replaces it"
-            for node in self.manifest.nodes
-            if node.override_mandatory and node.name not in replaced
-        ]
+                replaced[entry.replace] = tuple(self.fitting(node, entry, where))
+        for node in self.manifest.nodes:
+            if node.override_mandatory and node.name not in replaced:
+                text = f"node {node.name!r}: overrideMandatory is set and no override replaces it"
+                self.problems.append(Problem(OVERRIDES, text))
         return replaced
 
-    def check_replacements(self, node: Node, entry: Override, where: str) -> None:
-        if not node.package and len(entry.replacements) > 1:
-            self.problems.append(f"{where}: a parameter takes one replacement")
+    def fitting(self, node: Node, entry: Override, where: str) -> Iterator[str]:
+        """The replacements that may stand in; each other one is a problem.
+
+        Several may replace a camera, and then take turns; anything else is one for one.
+        """
+        several, category = len(entry.replacements) > 1, self.category(node.name)
+        if several and category and category != CAMERA:
+            text = f"{where}: a {category} takes one replacement, not {len(entry.replacements)}"
+            self.problems.append(Problem(OVERRIDES, text))
+        kind = self.kind(node.name)
+        brought = {node.name for node in self.manifest.override_nodes}
         for name in entry.replacements:
-            if name not in self.nodes:
-                self.problems.append(f"{where}: no node {name!r} in the override document")
-            elif self.category(name) and self.kind(name) != self.kind(node.name):
-                self.problems.append(
-                    f"{where}: node {name!r} is a {self.kind(name)}, not a {self.kind(node.name)}"
-                )
+            if name not in brought:
+                text = f"{where}: no node {name!r} in the override document"
+                self.problems.append(Problem(OVERRIDES, text))
+            elif kind and self.category(name) and self.kind(name) != kind:
+                text = f"{where}: node {name!r} is a {self.kind(name)}, not a {kind}"
+                self.problems.append(Problem(OVERRIDES, text))
+            else:
+                yield name
 
     def kind(self, node: str) -> str:
         """What a node may be replaced by: a parameter by its type, others by category."""
-        if self.category(node) == "parameter":
+        if self.category(node) == PARAMETER:
             return self.nodes[node].interface
         return self.category(node)
 
-    def code(self, live: Sequence[str]) -> Code | None:
-        nodes = [name for name in live if self.category(name) == "business_logic"]
-        if len(nodes) > 1:
-            listed = ", ".join(repr(name) for name in nodes)
-            self.problems.append(f"nodes {listed}: an application has exactly one code node")
-        elif not nodes and not self.problems:
-            self.problems.append("no node has a business_logic interface: nothing would run")
-        if len(nodes) != 1:
-            return None
-        return Code(nodes[0], self.nodes[nodes[0]].package, self.interfaces[nodes[0]])
+    # --- edges --------------------------------------------------------------------------
 
-    def check_edge(self, edge: Edge) -> None:
-        output = self.port(edge, edge.producer, "producer")
-        target = self.port(edge, edge.consumer, "consumer")
-        if output and target and output.type != target.type:
-            self.problems.append(
-                f"{edge}: producer is of type {output.type}, consumer of type {target.type}"
-            )
+    def wire(self) -> list[_Wire]:
+        """Every edge between the nodes that stand at its ends; what does not fit is a problem."""
+        wires = []
+        for edges, document in (
+            (self.manifest.edges, MANIFEST),
+            (self.manifest.override_edges, OVERRIDES),
+        ):
+            for edge in edges:
+                outputs = self.ends(edge, document, edge.producer, "producer")
+                inputs = self.ends(edge, document, edge.consumer, "consumer")
+                for producer, output in outputs:
+                    for consumer, target in inputs:
+                        if output.type == target.type:
+                            wires.append(_Wire(edge.source, producer, output, consumer, target))
+                        else:
+                            text = f"producer is of type {output.type}, consumer of type"
+                            self.problems.append(Problem(document, f"{edge}: {text} {target.type}"))
+        return wires
 
-    def port(self, edge: Edge, end: str, side: str) -> Port | None:
-        """The port an end of an edge names; None, and a problem noted, when there is none."""
-        node, _, port = end.partition(".")
-        interface = self.interfaces.get(node)
-        if node not in self.nodes:
-            self.problems.append(f"{edge}: {side} node {node!r} does not exist")
-        elif interface is not None:
-            if side == "producer" and interface.category == "parameter" and not port:
-                return interface.outputs[0]
+    def ends(self, edge: Edge, document: str, end: str, side: str) -> list[tuple[str, Port]]:
+        """Nodes and ports that one end of an edge comes to; problems noted for those missing."""
+        name, _, port = end.partition(".")
+        if name not in self.nodes:
+            text = f"{edge}: {side} node {name!r} does not exist"
+            self.problems.append(Problem(document, text))
+            return []
+        found = []
+        for node in self.replacements.get(name, (name,)):
+            interface = self.interfaces.get(node)
+            if interface is None:
+                continue
+            if side == "producer" and interface.category == PARAMETER and not port:
+                found.append((node, interface.outputs[0]))
+                continue
             ports = interface.outputs if side == "producer" else interface.inputs
-            found = next((known for known in ports if known.name == port), None)
-            if found is None:
+            known = [(node, item) for item in ports if item.name == port]
+            if not known:
                 direction = "output" if side == "producer" else "input"
-                self.problems.append(f"{edge}: node {node!r} has no {direction} {port!r}")
-            return found
-        return None
+                text = f"{edge}: node {node!r} has no {direction} {port!r}"
+                self.problems.append(Problem(document, text))
+            found += known[:1]
+        return found
 
-    def feeding(self, code: Code, port: str) -> list[str]:
-        """Nodes of the manifest whose output goes into the code node's input `port`."""
-        ends = [e.producer for e in self.manifest.edges if e.consumer == f"{code.node}.{port}"]
-        return list(dict.fromkeys(end.partition(".")[0] for end in ends))
+    # --- what the code reads and puts out ------------------------------------------------
 
-    def cameras(self, code: Code) -> tuple[Camera, ...]:
-        cameras = []
-        for port in (port.name for port in code.interface.inputs if port.type == "media"):
-            for source in self.feeding(code, port):
-                for name in self.replacements.get(source, (source,)):
-                    node = self.nodes.get(name)
-                    # A placeholder that nobody replaced has no stream: the port stays without.
-                    if node and not node.package.startswith(f"{SYSTEM_ACCOUNT}::"):
-                        cameras.append(Camera(name, source, port, node.package))
-        count = len({camera.node for camera in cameras})
-        if count > CAMERAS_MAX:
-            self.problems.append(
-                f"node {code.node!r}: {count} cameras, an application takes {CAMERAS_MAX}"
-            )
-        return tuple(cameras)
+    def feeding(self, code: Code, port: Port) -> list[_Wire]:
+        return [w for w in self.wires if w.consumer == code.node and w.input.name == port.name]
 
-    def parameters(self, code: Code) -> tuple[Parameter, ...]:
+    def cameras(self, code: Code) -> list[Camera]:
+        """A placeholder that nobody replaced has no stream: the port stays without."""
+        return [
+            Camera(wire.producer, wire.source, code.node, port.name, node.package)
+            for port in code.interface.inputs
+            if port.type == "media"
+            for wire in self.feeding(code, port)
+            for node in (self.nodes[wire.producer],)
+            if self.category(wire.producer) == CAMERA
+            and not node.package.startswith(f"{SYSTEM_ACCOUNT}::")
+        ]
+
+    def parameters(self, code: Code) -> list[Parameter]:
         found = []
         for port in (port for port in code.interface.inputs if port.type in ZEROS):
-            sources = self.feeding(code, port.name)
+            wires = self.feeding(code, port)
+            where = f"input {code.node}.{port.name}"
+            sources = list(dict.fromkeys(wire.source for wire in wires))
             if len(sources) > 1:
-                listed = ", ".join(repr(name) for name in sources)
-                self.problems.append(f"input {code.node}.{port.name}: fed by nodes {listed}")
-            default = self.default(code, port)
-            node = self.source(sources[0]) if sources else None
+                listed = ", ".join(map(repr, sources))
+                self.problems.append(Problem(MANIFEST, f"{where}: fed by nodes {listed}"))
+            default = self.default(port, where)
+            node = self.nodes[wires[0].producer] if wires else None
             value = default if node is None or node.value is None else node.value
-            found.append(Parameter(node.name if node else "", port.name, port.type, value))
-        return tuple(found)
+            name = node.name if node else ""
+            found.append(Parameter(name, code.node, port.name, port.type, value))
+        return found
 
-    def default(self, code: Code, port: Port) -> Value:
+    def default(self, port: Port, where: str) -> Value:
         if port.default is None:
             return ZEROS[port.type]
         typed = typed_value(port.default, port.type)
         if typed is None:
-            where = f"input {code.node}.{port.name}"
-            self.problems.append(f"{where}: default {port.default!r} is not a {port.type}")
+            text = f"{where}: default {port.default!r} is not a {port.type}"
+            self.problems.append(Problem(MANIFEST, text))
             return ZEROS[port.type]
         return typed
 
-    def source(self, name: str) -> Node | None:
-        replaced = self.replacements.get(name, (name,))
-        return self.nodes.get(replaced[0]) if replaced else None
-
-    def sinks(self, code: Code) -> tuple[Sink, ...]:
-        outgoing = [
-            (edge.consumer.partition(".")[0], edge.producer.partition(".")[2])
-            for edge in self.manifest.edges
-            if edge.producer.partition(".")[0] == code.node
+    def sinks(self, code: Code) -> list[Sink]:
+        return [
+            Sink(wire.consumer, code.node, wire.output.name)
+            for wire in self.wires
+            if wire.producer == code.node and self.category(wire.consumer) == DISPLAY
         ]
-        return tuple(
-            Sink(name, port)
-            for target, port in outgoing
-            for name in self.replacements.get(target, (target,))
-            if self.category(name) == "media_sink"
-        )
 
-    def routes(self, code: Code) -> tuple[Route, ...]:
+    def routes(self) -> tuple[Route, ...]:
         """A port opens only when package, manifest and override document all name it."""
-        for rule in (*self.manifest.rules, *self.manifest.override_rules):
-            where = f"networkRoutingRules of node {rule.node!r}"
-            if rule.node != code.node:
-                self.problems.append(f"{where}: only the code node {code.node!r} has ports")
-            elif rule.container_port not in code.interface.inbound_ports:
-                self.problems.append(
-                    f"{where}: {rule.container_port} is not an inboundPort of its interface"
-                )
-        declared = {rule.container_port: rule.host_port for rule in self.manifest.rules}
-        return tuple(
-            Route(rule.node, rule.container_port, host)
-            for rule in self.manifest.override_rules
-            if rule.container_port in declared
-            for host in (rule.host_port or declared[rule.container_port] or rule.container_port,)
-        )
-
-
-def _interface(item: Mapping[str, Any]) -> Interface:
-    network = item.get("network")
-    inbound = _objects(network, "inboundPorts") if isinstance(network, Mapping) else []
-    return Interface(
-        name=str(item.get("name")),
-        category=str(item.get("category")),
-        asset=str(item.get("asset", "")),
-        inputs=tuple(_port(port) for port in _objects(item, "inputs")),
-        outputs=tuple(_port(port) for port in _objects(item, "outputs")),
-        inbound_ports=tuple(entry["port"] for entry in inbound if type(entry.get("port")) is int),
-    )
-
-
-def _port(item: Mapping[str, Any]) -> Port:
-    return Port(str(item.get("name")), str(item.get("type")), item.get("default"))
-
-
-def _objects(body: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """The objects of a list in package.json; what is none cannot be referred to."""
-    items = body.get(key)
-    return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+        declared = {(r.node, r.container_port): r.host_port for r in self.manifest.rules}
+        opened = []
+        for rule in self.manifest.override_rules:
+            host_port = rule.host_port or declared.get((rule.node, rule.container_port))
+            if host_port is not None:
+                opened.append(Route(rule.node, rule.container_port, host_port))
+        return tuple(opened)

@@ -10,6 +10,11 @@ Shadows (named, per thing):
                  reported {"instances": {<id>: {"status": DeviceReportedStatus,
                            "nodes": {<node instance>: NodeInstanceStatus}, "reason": str}}}
   `device`       reported {"software": version, "slot": "a"|"b", "uptime_s": float, ...}
+Deployment document (JSON, behind the shadow's `url`):
+  {"instance", "name", "manifest", "overrides", "packages": [{"name", "version", "patch",
+   "manifest", "assets": [{"name", "type", "sha256", "size", "url", "descriptor"}]}],
+   "cameras": {<node>: {"url", "username", "password"}}, "role",
+   "demands": {"codes": [...], "models": [...], "gpu": [...], "ports": [...]}}   (`demand`)
 Job documents:
   {"operation": "OTA", "imageVersion": v, "allowMajorVersionUpdate": bool,
    "manifestUrl": url, "imageUrl": url}      {"operation": "REBOOT"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance import boot_control, image, topic, transfer
+from harness.appliance.applications import runnable
 from harness.appliance.boot_control import other
 from harness.appliance.effect import (
     BlowFuses,
@@ -55,12 +56,12 @@ def update(firmware: Firmware) -> Program[None]:
 def health_check(firmware: Firmware) -> Program[str]:
     """Outcome: "" when the release works here, else why not.
 
-    Works: the settings can be read, the control plane answers, every application runs.
+    Works: the settings can be read, the control plane answers, every application runs that this
+    release does not refuse as such.
     """
     began_s = yield Now()
     while True:
-        wanted = firmware.journal.values.get("applications", {})
-        stopped = sorted(set(wanted) - firmware.running)
+        stopped = sorted(runnable(firmware) - firmware.running)
         if firmware.online and not stopped:
             return ""
         if (yield Now()) - began_s >= HEALTH_S:

@@ -131,11 +131,12 @@ def override_document(packed: PackedApplication, step: Deploy, account: str) -> 
     """Cameras in place of the placeholders that feed the named inputs, parameters set."""
     manifest = graph.parse(packed.graph)
     packages, nodes, replacements = [], [], []
+    # A camera is one node, however many inputs it feeds.
+    for camera in dict.fromkeys(c for cameras in step.inputs.values() for c in cameras):
+        package = f"{account}::{camera_package(camera)}"
+        packages.append({"name": package, "version": CAMERA_PACKAGE_VERSION})
+        nodes.append({"name": camera, "interface": f"{package}.{camera}"})
     for name, cameras in step.inputs.items():
-        for camera in cameras:
-            package = f"{account}::{camera_package(camera)}"
-            packages.append({"name": package, "version": CAMERA_PACKAGE_VERSION})
-            nodes.append({"name": camera, "interface": f"{package}.{camera}"})
         replace = _placeholder(manifest, name, step.instance)
         replacements.append({"replace": replace, "with": [{"name": c} for c in cameras]})
     for parameter, value in step.parameters.items():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.appliance.agent import BACKOFF_MAX_S
 from harness.appliance.applications import ASSETS_AT, RESTARTS_BEFORE_ERROR, _allocate
+from harness.appliance.demand import Demand
 from harness.appliance.transfer import GIVE_UP_S
 from harness.engine.sweep.cloud import sha256
 from harness.engine.sweep.stand import online_box, provisioned_box
@@ -140,6 +141,79 @@ def test_the_document_of_a_running_application_is_never_written_over() -> None:
     box.power_up()
     assert box.run(lambda: box.online and "door" in box.nodes)
     assert box.nodes["door"][same["sha256"]] == text
+
+
+# --- demands that this appliance does not meet ----------------------------------------------------
+
+MODEL_NODE = Demand(codes=("code",), models=("detector",))
+GPU = Demand(codes=("web",), gpu=("web",))
+
+
+@pytest.mark.parametrize(
+    ("version", "demand", "reason"),
+    [
+        (
+            "5.0.7",
+            Demand(codes=("a", "b")),
+            "nodes 'a', 'b': one code node an application from firmware 5.0.7 on; this is 5.0.7",
+        ),
+        (
+            "8.0.29",
+            MODEL_NODE,
+            "node 'detector': no compiled model runs from firmware 8.0.29 on; this is 8.0.29",
+        ),
+    ],
+)
+def test_what_the_firmware_cannot_run_is_an_install_error(
+    version: str, demand: Demand, reason: str
+) -> None:
+    box = online_box(version=version)
+    box.cloud.deploy("door", ASSETS, demand)
+    assert _failure(box) == reason
+    assert box.fetches == [], "nothing of it was downloaded"
+
+
+def test_two_code_nodes_run_before_that_was_fixed() -> None:
+    box = online_box(version="4.3.93")
+    box.cloud.deploy("door", ASSETS, Demand(codes=("a", "b")))
+    assert box.run(lambda: _runs(box, "door"))
+
+
+def test_gpu_access_and_model_nodes_exclude_each_other_on_one_appliance() -> None:
+    box = online_box()
+    box.cloud.deploy("hall", ASSETS, MODEL_NODE)
+    assert box.run(lambda: _runs(box, "hall"))
+    box.cloud.deploy("door", {"code": b"own runtime"}, GPU)
+    assert _failure(box) == (
+        "node 'web': no GPU access beside model nodes, as is node 'detector' of hall"
+    )
+    assert set(box.nodes) == {"hall"}
+
+
+def test_who_is_about_to_go_is_in_nobodys_way() -> None:
+    """A replacement: the new instance is installed before the old one is removed."""
+    box = online_box()
+    box.cloud.deploy("hall", ASSETS, MODEL_NODE)
+    assert box.run(lambda: _runs(box, "hall"))
+    box.cloud.desired["hall"] = {"state": "REMOVED"}
+    box.cloud.deploy("door", {"code": b"own runtime"}, GPU)
+    assert box.run(lambda: _runs(box, "door"))
+
+
+def test_an_update_is_committed_without_the_applications_that_it_cannot_run() -> None:
+    box = online_box(version="7.0.13")
+    box.cloud.deploy("door", ASSETS, MODEL_NODE)
+    assert box.run(lambda: _runs(box, "door"))
+    box.cloud.order({**box.cloud.offer("8.0.29"), "allowMajorVersionUpdate": True})
+    assert box.run(lambda: box.cloud.reported["door"]["status"] == "LAUNCH_ERROR")
+    reason = "node 'detector': no compiled model runs from firmware 8.0.29 on; this is 8.0.29"
+    assert box.cloud.reported["door"]["reason"] == reason
+    box.run(for_s=3600.0)
+    assert box.noted("ota.ended")[-1]["outcome"] == "committed"
+    ended = [values for values in box.noted("node.ended") if values["reason"] == reason]
+    assert len(ended) == 1, "it is not tried again and again"
+    assert "door" in settings(box)["applications"]
+    assert box.nodes == {}
 
 
 def test_an_install_goes_on_when_the_link_is_back() -> None:

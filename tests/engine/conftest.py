@@ -176,6 +176,7 @@ def plan_of(
     workload: list[Any] | None = None,
     deploy: str | None = None,
     application: Path = PEOPLE_COUNTER,
+    firmware: str = "6.2.1",
     seed: int = 5,
     **more: Any,
 ) -> Plan:
@@ -187,7 +188,7 @@ def plan_of(
         "seed": seed,
         "time_scale": TIME_SCALE,
         "site": {
-            "appliances": {"north": {"profile": "panorama-appliance", "firmware": "6.2.1"}},
+            "appliances": {"north": {"profile": "panorama-appliance", "firmware": firmware}},
             "cameras": {},
         },
         "workload": workload or [],

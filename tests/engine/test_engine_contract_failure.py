@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from harness.record.event import Event
 
+PEOPLE_COUNTER = Path(__file__).parents[2] / "fixtures/apps/people-counter"
 IMAGES = {"7.0.99": {"size": "2MiB", "defects": ["health-check-fails"]}}
 UPDATE = {"appliance": "north", "image": "7.0.99", "expect": "committed", "allow_major": True}
 
@@ -141,3 +145,53 @@ def test_nothing_of_the_plan_goes_on_after_it_ran_out_of_time(runs: Any, make_pl
     assert ran.outcome == ("failed", f"not done after {limit_s:g} s")
     assert ran.history.duration_s > limit_s + 0.25
     assert ran.of("fault.injected") == []
+
+
+@pytest.fixture(scope="module")
+def unmet(engine: str, runs: Any, make_plan: Any) -> Any:
+    """An application with a compiled model, deployed to a firmware that runs none any more."""
+    return runs(make_plan(engine, deploy="counter", firmware="8.0.29"))
+
+
+def test_a_demand_that_the_firmware_does_not_meet_fails_the_deployment(unmet: Any) -> None:
+    reason = "node 'detector': no compiled model runs from firmware 8.0.29 on; this is 8.0.29"
+    ok, error = unmet.steps()["deploy counter (people-counter) on north"]
+    assert not ok
+    assert error == f"DEPLOYMENT_ERROR: {reason}"
+    unmet.find(
+        unmet.history.events,
+        ("app.install-failed", {"reason": reason}),
+        ("cloud.instance", {"status": "DEPLOYMENT_ERROR", "description": reason}),
+    )
+    assert unmet.of("node.started") == []
+    assert unmet.left == []
+
+
+@pytest.fixture
+def twice_the_code(tmp_path: Path) -> Path:
+    """The sample application with a second code node that reads the same cameras."""
+    application = tmp_path / "twice"
+    shutil.copytree(PEOPLE_COUNTER, application)
+    (path,) = application.glob("graphs/*/graph.json")
+    document = json.loads(path.read_text())
+    graph = document["nodeGraph"]
+    graph["nodes"].append({**graph["nodes"][0], "name": "code_two"})
+    graph["edges"].append({"producer": "camera_node.video_out", "consumer": "code_two.camera_in"})
+    path.write_text(json.dumps(document))
+    return application
+
+
+def test_two_code_nodes_run_before_5_0_7_and_are_refused_from_then_on(
+    runs: Any, make_plan: Any, twice_the_code: Path
+) -> None:
+    site = {"deploy": "counter", "application": twice_the_code}
+    old = runs(make_plan("process", **site, firmware="4.3.93"))
+    assert old.outcome == ("completed", "")
+    accounts = [event.values for event in old.of("frames.account")]
+    assert [account["camera"] for account in accounts] == ["door", "door"]
+    assert all(account["delivered"] > 0 for account in accounts)
+    assert old.left == []
+    new = runs(make_plan("process", **site, firmware="5.0.7"))
+    reason = "nodes 'code_node', 'code_two': one code node an application from firmware 5.0.7 on"
+    _, error = new.steps()["deploy counter (people-counter) on north"]
+    assert error == f"DEPLOYMENT_ERROR: {reason}; this is 5.0.7"

@@ -15,6 +15,7 @@ from harness.cloud.service.state import Instance
 from harness.record.kind import CLOUD_INSTANCE
 
 if TYPE_CHECKING:
+    from harness.appliance.graph import Graph
     from harness.cloud.service.devices import Devices
     from harness.cloud.service.packages import Packages
     from harness.cloud.service.state import Device, NodeRecord
@@ -64,6 +65,7 @@ class Applications:
         replaced = self._replaced(parameters, device)
         self._check_quota(device, replaced)
         resolved = deployment.resolve(self._packages, parameters)
+        self._check_streams(resolved.graph, device)
         now_s, identifier = self._core.clock(), self._core.new_id("applicationInstance")
         arn = self._core.arn(f"applicationInstance/{identifier}")
         instance = Instance(
@@ -165,6 +167,17 @@ class Applications:
         if quotas is not None and count >= quotas.applications_per_device:
             message = f"A device takes {quotas.applications_per_device} applications."
             raise over_quota("DEVICE", device.id, "applications-per-device", message)
+
+    def _check_streams(self, graph: Graph, device: Device) -> None:
+        quotas = self._core.settings.quotas
+        cameras = list(dict.fromkeys(camera.node for camera in graph.cameras))
+        if quotas is not None and len(cameras) > quotas.streams_per_application:
+            codes = ", ".join(repr(code.node) for code in graph.codes)
+            message = (
+                f"Node {codes} reads {len(cameras)} camera streams ({', '.join(cameras)}); "
+                f"an application takes {quotas.streams_per_application}."
+            )
+            raise over_quota("DEVICE", device.id, "camera-streams-per-application", message)
 
     # --- to the device ------------------------------------------------------------------
 

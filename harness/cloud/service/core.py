@@ -53,6 +53,7 @@ class Quotas:
     packages: int = 50
     versions_per_package: int = 20
     applications_per_device: int = 10
+    streams_per_application: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance import graph
+from harness.appliance.demand import Demand
 from harness.cloud.api.error import validation
 from harness.cloud.service.core import PACKAGE_BUCKET, Core, Parameters
 from harness.cloud.service.state import NodeRecord
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from harness.cloud.service.state import Package, PackageVersion
 
 SYSTEM_PATCH = "system"
+_PAYLOADS = {
+    "manifest": "ManifestPayload.PayloadData",
+    "overrides": "ManifestOverridesPayload.PayloadData",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +54,36 @@ def resolve(packages: Packages, parameters: Parameters) -> Resolved:
         overrides = _document(
             parameters["ManifestOverridesPayload"], "ManifestOverridesPayload", optional=True
         )
+    found: dict[str, tuple[Package, PackageVersion]] = {}
+    missing: dict[str, str] = {}
     try:
         parsed = graph.parse(manifest, overrides)
-        found = {
-            use.name: _version(packages, use.name, use.version)
-            for use in parsed.packages
-            if use.name not in graph.SYSTEM_PACKAGES
-        }
-        resolved = graph.resolve(
-            parsed, {name: version.manifest for name, (_, version) in found.items()}
-        )
+        for use in parsed.uses:
+            version = _version(packages, use.name, use.version)
+            if isinstance(version, str):
+                missing[use.name] = version
+            else:
+                found[use.name] = version
+        manifests = {name: version.manifest for name, (_, version) in found.items()}
+        resolved = graph.resolve(parsed, manifests, missing)
     except graph.GraphInvalid as error:
-        fields = [("ManifestPayload", problem) for problem in error.problems]
+        fields = [(_PAYLOADS[problem.document], problem.text) for problem in error.problems]
         raise validation(f"The application graph is not valid: {error}", fields) from None
-    versions = {use.name: use.version for use in parsed.packages}
+    versions = {use.name: use.version for use in parsed.uses}
     return Resolved(manifest, overrides, resolved, found, versions)
 
 
-def _version(packages: Packages, name: str, version: str) -> tuple[Package, PackageVersion]:
+def _version(packages: Packages, name: str, version: str) -> tuple[Package, PackageVersion] | str:
+    """The registered version that a graph asks for; text: why there is none."""
     package = packages.by_name(name)
     if package is None:
-        raise graph.GraphInvalid([f"package {name!r} does not exist"], hint="register it first")
+        return f"package {name!r} does not exist"
     found = package.find(version)
-    if found is None or found.status != "REGISTER_COMPLETED":
+    if found is None:
         known = ", ".join(sorted(package.latest)) or "none"
-        raise graph.GraphInvalid(
-            [f"package {name!r} has no version {version!r}; registered: {known}"],
-            hint="register the version first",
-        )
+        return f"package {name!r} has no version {version!r}; registered: {known}"
+    if found.status != "REGISTER_COMPLETED":
+        return f"package {name!r} version {version!r} is {found.status}: {found.description}"
     return package, found
 
 
@@ -109,6 +116,7 @@ def compose(core: Core, resolved: Resolved, instance: str, parameters: Parameter
             for camera in resolved.graph.cameras
         },
         "role": parameters.get("RuntimeRoleArn"),
+        "demands": Demand.of(resolved.graph).to_json(),
     }
     return json.dumps(document, separators=(",", ":")).encode()
 

@@ -17,7 +17,7 @@ from harness.appliance import graph
 from harness.appliance.effect import NodeEnded
 from harness.engine.process.link import Link
 from harness.engine.process.tally import Tally
-from harness.errors import Corrupt, PeerRefused, PeerTimeout
+from harness.errors import Corrupt, PeerError, PeerRefused, PeerTimeout
 from harness.record import kind
 from harness.runtime import telemetry
 from harness.runtime.process import Application
@@ -25,7 +25,7 @@ from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
 from harness.runtime.unpack import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from harness.appliance.effect import StartNode
@@ -41,9 +41,10 @@ REGION = "us-east-1"
 
 @dataclass(eq=False)
 class Node:
-    """A running application."""
+    """A running code node: an application has one, and before firmware 5.0.7 perhaps more."""
 
     instance: str
+    code: str
     machine: Machine
     mailbox: str
     link: Link
@@ -73,26 +74,37 @@ class Nodes:
         self.note = note
         self.elapsed = elapsed
         self.name = name
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[tuple[str, str], Node] = {}  # by instance and code node
         self._starts = 0
 
     async def start(self, machine: Machine, request: StartNode) -> None:
         """Returns when the application's SDK is up. Raises `PeerError` naming why it is not."""
         await self.stop(request.instance, "replaced")
+        resolved = _resolve(request.document)
+        try:
+            for code in resolved.codes:
+                await self._start(machine, request, resolved, code)
+        except PeerError:  # all of an application or nothing
+            await self.stop(request.instance, "another of its code nodes did not start")
+            raise
+
+    async def _start(
+        self, machine: Machine, request: StartNode, resolved: graph.Graph, code: graph.Code
+    ) -> None:
         self._starts += 1
         directory = self.directory / f"{self.name(request.instance)}-{self._starts}"
         peers: set[tuple[str, int]] = set()
         link = Link(self.group, opened=lambda _target, address: peers.add(address))
-        node = Node(request.instance, machine, request.mailbox, link, directory)
-        self._nodes[request.instance] = node
+        node = Node(request.instance, code.node, machine, request.mailbox, link, directory)
+        self._nodes[node.instance, node.code] = node
         try:
-            spec = await self._spec(node, request)
+            spec = await self._spec(node, request, resolved, code)
             cameras = {camera.name: self.cameras[camera.name] for camera in spec.cameras}
             name = self.name(request.instance)
             node.tally = Tally(name, cameras, peers, self.note, self.elapsed)
             await node.application.start(spec, lambda message: _take(node, message))
         except BaseException:
-            self._nodes.pop(request.instance, None)
+            self._nodes.pop((node.instance, node.code), None)
             await self._clear(node)
             raise
         node.watch = self.group.create_task(self._watch(node))
@@ -122,7 +134,7 @@ class Nodes:
         if node.watch.done():
             why = _why(await node.application.wait(), node.application.error_line)
             raise PeerRefused(f"application {name} ended at its start: {why}")
-        await self.stop(node.instance, "did not start")
+        await self._stop(node, GRACE_S)
         raise PeerTimeout(f"application {name} made no node in {START_TIMEOUT_S:g} s")
 
     async def _watch(self, node: Node) -> None:
@@ -136,8 +148,8 @@ class Nodes:
             code = ending.result()
         finally:
             ending.cancel()
-        if self._nodes.get(node.instance) is node:
-            del self._nodes[node.instance]
+        if self._nodes.get((node.instance, node.code)) is node:
+            del self._nodes[node.instance, node.code]
         await self._clear(node)
         if not node.stopping and node.started.is_set():
             reason = _why(code, node.application.error_line)
@@ -151,15 +163,19 @@ class Nodes:
             node.tally.account()
         await asyncio.to_thread(shutil.rmtree, node.directory, True)
 
+    def _of(self, instance: str) -> list[Node]:
+        return [node for node in self._nodes.values() if node.instance == instance]
+
     def kill(self, instance: str) -> None:
-        node = self._nodes.get(instance)
-        if node is not None:
+        for node in self._of(instance):
             node.application.kill()
 
     async def stop(self, instance: str, _reason: str, grace_s: float = GRACE_S) -> None:
         """Stop in good order; with no grace at all, as power loss does."""
-        node = self._nodes.get(instance)
-        if node is None or node.watch is None:
+        await _all(self._stop(node, grace_s) for node in self._of(instance))
+
+    async def _stop(self, node: Node, grace_s: float) -> None:
+        if node.watch is None:
             return
         node.stopping = True
         if grace_s > 0.0:
@@ -169,16 +185,12 @@ class Nodes:
         await asyncio.wait({node.watch})
 
     async def stop_all(self, appliance: str | None, reason: str, grace_s: float = GRACE_S) -> None:
-        chosen = [
-            instance
-            for instance, node in self._nodes.items()
+        chosen = {
+            node.instance
+            for node in self._nodes.values()
             if appliance is None or node.machine.name == appliance
-        ]
-        stops = (self.stop(instance, reason, grace_s) for instance in chosen)
-        ends = await asyncio.gather(*stops, return_exceptions=True)
-        for error in ends:  # every one was stopped before the first error is raised
-            if error is not None:
-                raise error
+        }
+        await _all(self.stop(instance, reason, grace_s) for instance in sorted(chosen))
 
     async def close(self) -> None:
         """The end of the run, in good order or not: no process and no socket is left."""
@@ -190,33 +202,32 @@ class Nodes:
 
     # --- what the process is started with ------------------------------------------------------
 
-    async def _spec(self, node: Node, request: StartNode) -> ApplicationSpec:
+    async def _spec(
+        self, node: Node, request: StartNode, resolved: graph.Graph, code: graph.Code
+    ) -> ApplicationSpec:
         document = request.document
         packages = {package["name"]: package for package in document["packages"]}
-        manifests = {name: package["manifest"] for name, package in packages.items()}
-        try:
-            parsed = graph.parse(document["manifest"], document["overrides"])
-            resolved = graph.resolve(parsed, manifests)
-        except graph.GraphInvalid as error:
-            raise Corrupt(f"deployment document: {error}") from None
         node.directory.mkdir(parents=True)
-        code = _asset(packages[resolved.code.package], resolved.code.interface.asset)
-        root = await self._unpack(node, request, code, "root")
+        container = _asset(packages[code.package], code.interface.asset)
+        root = await self._unpack(node, request, container, "root")
         models = []
         for model in resolved.models:
             asset = _asset(packages[model.package], model.interface.asset)
             folder = await self._unpack(node, request, asset, f"model-{model.node}")
             models.append(ModelFile(model.node, _model_file(folder), asset["descriptor"]))
-        entry = _entry(resolved.code.package, code["descriptor"])
+        entry = _entry(code.package, container["descriptor"])
         state = self.directory / "state" / self.name(request.instance)
+        if len(resolved.codes) > 1:  # every container has its own file system
+            state /= code.node
+        cameras = [camera for camera in resolved.cameras if camera.code == code.node]
         return ApplicationSpec(
             instance=request.instance,
             root=root,
             entry=entry,
-            cameras=tuple([await self._camera(node, document, c) for c in resolved.cameras]),
-            parameters={p.port: p.value for p in resolved.parameters},
+            cameras=tuple([await self._camera(node, document, c) for c in cameras]),
+            parameters={p.port: p.value for p in resolved.parameters if p.code == code.node},
             models=tuple(models),
-            outputs=tuple(port.name for port in resolved.code.interface.outputs),
+            outputs=tuple(port.name for port in code.interface.outputs),
             storage=state / "storage",
             logs=state / "logs",
             region=REGION,
@@ -252,6 +263,22 @@ class Nodes:
 
         await asyncio.to_thread(work)
         return target
+
+
+async def _all(stops: Iterable[Awaitable[None]]) -> None:
+    """Every one is stopped before the first error is raised."""
+    for error in await asyncio.gather(*stops, return_exceptions=True):
+        if error is not None:
+            raise error
+
+
+def _resolve(document: Mapping[str, Any]) -> graph.Graph:
+    manifests = {package["name"]: package["manifest"] for package in document["packages"]}
+    try:
+        parsed = graph.parse(document["manifest"], document["overrides"])
+        return graph.resolve(parsed, manifests)
+    except graph.GraphInvalid as error:
+        raise Corrupt(f"deployment document: {error}") from None
 
 
 def _take(node: Node, message: dict[str, Any]) -> None:

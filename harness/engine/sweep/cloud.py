@@ -21,6 +21,8 @@ from harness.appliance.storage import Blob
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
+    from harness.appliance.demand import Demand
+
 THING = "device-1"
 BOARD = "jetson-agx-xavier"
 RELEASE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -127,10 +129,15 @@ class Cloud:
         self.say(topic.job_notify(THING), self._next())
         return job
 
-    def deploy(self, instance: str, assets: Mapping[str, bytes]) -> dict[str, Any]:
+    def deploy(
+        self, instance: str, assets: Mapping[str, bytes], demand: Demand | None = None
+    ) -> dict[str, Any]:
         """Desire an application; its document is also what `content` now holds."""
         listed = [self._asset(instance, name, data) for name, data in assets.items()]
-        document = {"instance": instance, "packages": [{"name": "code", "assets": listed}]}
+        document: dict[str, Any] = {"instance": instance}
+        document["packages"] = [{"name": "code", "assets": listed}]
+        if demand is not None:
+            document["demands"] = demand.to_json()
         self.publish_document(instance, json.dumps(document).encode())
         return document
 

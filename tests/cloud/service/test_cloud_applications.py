@@ -10,7 +10,8 @@ import pytest
 
 from harness.appliance.topic import shadow_delta
 from harness.cloud.api import ApiError
-from harness.cloud.service.core import DEPLOYMENT_BUCKET, Quotas, Settings
+from harness.cloud.service.content import BytesContent
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, PACKAGE_BUCKET, Quotas, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,27 +219,90 @@ def test_applications_per_device_are_limited(
 # --- refusals ------------------------------------------------------------------------------
 
 
+COUNTER = "123456789012::counter"
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "named"),
+    ("before", "after", "problem"),
     [
-        ('"camera_in.video_out"', '"camera_in.nothing"', "camera_in"),
-        ('"code_node.video_in"', '"ghost.video_in"', "ghost"),
-        (".counter\"", ".other\"", "other"),
-        ("::counter\", \"version\": \"1.0\"", "::counter\", \"version\": \"2.0\"", "2.0"),
-        ("::counter", "::missing", "missing"),
+        (
+            '"camera_in.video_out"', '"camera_in.nothing"',
+            "edge camera_in.nothing -> code_node.video_in: node 'door' has no output 'nothing'",
+        ),
+        (
+            '"code_node.video_in"', '"ghost.video_in"',
+            "edge camera_in.video_out -> ghost.video_in: consumer node 'ghost' does not exist",
+        ),
+        (
+            '.counter"', '.other"',
+            f"node 'code_node': interface '{COUNTER}.other': "
+            f"package '{COUNTER}' has no interface 'other'",
+        ),
+        (
+            '::counter", "version": "1.0"', '::counter", "version": "2.0"',
+            f"node 'code_node': package '{COUNTER}' has no version '2.0'; registered: 1.0",
+        ),
+        (
+            "::counter", "::missing",
+            "node 'code_node': package '123456789012::missing' does not exist",
+        ),
+        (
+            "123456789012::counter", "210987654321::counter",
+            "node 'code_node': package '210987654321::counter' does not exist",
+        ),
     ],
 )  # fmt: skip
-def test_a_wrong_graph_is_refused_by_name(
-    core: Any, application: Any, ready: str, before: str, after: str, named: str
+def test_a_wrong_graph_is_refused_in_the_words_of_the_graph(
+    core: Any, application: Any, ready: str, before: str, after: str, problem: str
 ) -> None:
     text = json.dumps(application.graph)
     assert before in text
     request = application.request(ready, "door")
     request["ManifestPayload"] = {"PayloadData": text.replace(before, after)}
-    with pytest.raises(ApiError, match="ValidationException") as caught:
+    with pytest.raises(ApiError) as caught:
         core.call("CreateApplicationInstance", **request)
-    assert named in str(caught.value.members)
+    assert caught.value.code == "ValidationException"
+    assert caught.value.members == {
+        "Message": f"The application graph is not valid: {problem}",
+        "Reason": "FIELD_VALIDATION_FAILED",
+        "Fields": [{"Name": "ManifestPayload.PayloadData", "Message": problem}],
+    }
     assert core.statuses("cloud.instance") == []
+
+
+def test_every_problem_is_a_field_of_its_document(core: Any, application: Any, ready: str) -> None:
+    """A package that failed to register, a camera nobody registered, and nothing else missing."""
+    broken = type(application)(package="broken", asset=b"never uploaded")
+    location = core.call("CreatePackage", PackageName="broken")["StorageLocation"]
+    uploads = [
+        (key, data) for key, data in broken.uploads(location).items() if "/manifests/" in key
+    ]
+    for key, data in uploads:
+        core.objects.put(PACKAGE_BUCKET, key, BytesContent(data))
+    version = {"PackageVersion": "1.0", "PatchVersion": broken.patch}
+    core.call("RegisterPackageVersion", PackageId="packageName/broken", **version)
+    with pytest.raises(ApiError) as caught:
+        core.call("CreateApplicationInstance", **broken.request(ready, "gate"))
+    digest = hashlib.sha256(broken.asset).hexdigest()
+    assert caught.value.members["Fields"] == [
+        {
+            "Name": "ManifestPayload.PayloadData",
+            "Message": "node 'code_node': package '123456789012::broken' version '1.0' is FAILED: "
+            f"asset 'code': {digest}.tar.gz was not uploaded",
+        },
+        {
+            "Name": "ManifestOverridesPayload.PayloadData",
+            "Message": "node 'gate': package '123456789012::gate' does not exist",
+        },
+    ]
+
+
+def test_a_demand_that_only_the_device_can_judge_travels_with_the_deployment(
+    core: Any, application: Any, ready: str
+) -> None:
+    instance = deploy(core, application, ready)
+    document = json.loads(document_of(core, ready, instance))
+    assert document["demands"] == {"codes": ["code_node"], "models": [], "gpu": [], "ports": []}
 
 
 @pytest.mark.parametrize(
@@ -248,7 +312,7 @@ def test_a_wrong_graph_is_refused_by_name(
         ({"ManifestPayload": {"PayloadData": "[]"}}, "ManifestPayload"),
         ({"ManifestPayload": {}}, "ManifestPayload"),
         ({"ManifestOverridesPayload": {"PayloadData": "{"}}, "ManifestOverridesPayload"),
-        ({"ManifestOverridesPayload": None}, "camera_in"),
+        ({"ManifestOverridesPayload": None}, "node 'camera_in': overrideMandatory is set"),
         ({"ManifestOverridesPayload": {"PayloadData": ""}}, "camera_in"),
         ({"DefaultRuntimeContextDevice": "device-none"}, "DefaultRuntimeContextDevice"),
         ({"RuntimeRoleArn": "no arn"}, "RuntimeRoleArn"),
@@ -262,13 +326,23 @@ def test_a_wrong_request_is_refused_by_name(
     assert named in str(caught.value.members)
 
 
-def test_nine_cameras_are_too_many(core: Any, application: Any, new_camera: Any) -> None:
+def test_nine_cameras_are_too_many(
+    make_core: Callable[..., Any], application: Any, new_camera: Any
+) -> None:
     names = [f"camera-{number}" for number in range(9)]
+    core = make_core()
     application.install(core, *names)
     device = core.online()
-    with pytest.raises(ApiError, match="9 cameras"):
+    with pytest.raises(ApiError) as caught:
         deploy(core, application, device, *names)
+    assert (caught.value.code, caught.value.status) == ("ServiceQuotaExceededException", 402)
+    assert caught.value.message == (
+        f"Node 'code_node' reads 9 camera streams ({', '.join(names)}); an application takes 8."
+    )
     assert deploy(core, application, device, *names[:8])
+    core = make_core(Settings(quotas=None))
+    application.install(core, *names)
+    assert deploy(core, application, core.online(), *names)
 
 
 def test_a_device_that_is_not_registered_takes_nothing(core: Any, application: Any) -> None:
