@@ -90,7 +90,16 @@ def list_command(control: Path | None, as_json: bool) -> int:
 def set_command(
     name: str, verb: str, values: tuple[str, ...], control: Path | None, as_json: bool
 ) -> int:
-    """Do something to a running camera: online, offline, stall, resume."""
+    """Do something to a running camera: let a fault act, or heal it (`harness camera verbs`)."""
     from harness.cli import camera_control
 
     return camera_control.change(control, name, verb, values, as_json=as_json)
+
+
+@camera.command("verbs")
+@_json
+def verbs_command(as_json: bool) -> int:
+    """List the verbs of `harness camera set`: faults, their parameters, and heals."""
+    from harness.cli import camera_control
+
+    return camera_control.verbs(as_json=as_json)

@@ -1,4 +1,4 @@
-"""`harness camera list` and `harness camera set`: talk to cameras that run."""
+"""`harness camera list`, `set` and `verbs`: talk to cameras that run, and what can be said."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from harness.camera.fleet import control, desk
+from harness.camera.fleet.verb import VERBS
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,8 +44,23 @@ def change(path: Path | None, name: str, verb: str, values: Iterable[str], *, as
     return 0
 
 
+def verbs(*, as_json: bool) -> int:
+    """Print what `harness camera set` can do, and what it may be told."""
+    if as_json:
+        table = {name: verb.told() for name, verb in sorted(VERBS.items())}
+        print(json.dumps({"schema": JSON_SCHEMA, "verbs": table}, indent=2))
+        return 0
+    for name, verb in sorted(VERBS.items()):
+        print(f"{name:16}{verb.does}")
+        for one in verb.parameters:
+            default = f" [{one.default}]" if one.default != "" else ""
+            print(f"    {one.name}{default}: {one.says}; {one.range_text}")
+    return 0
+
+
 def _told(row: Row) -> str:
-    return f"{row.state:7}  {row.readers:4} readers  {row.frames_sent:9} frames"
+    told = f"{row.state:7}  {row.readers:4} readers  {row.frames_sent:9} frames"
+    return f"{told}  {','.join(row.faults)}" if row.faults else told
 
 
 def _pair(text: str) -> tuple[str, str]:

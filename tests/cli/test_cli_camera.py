@@ -256,7 +256,7 @@ def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def row(state: str, readers: int, frames: int) -> Row:
-    return Row("a", "small", "rtsp://h/a", {}, state, readers, readers, frames)
+    return Row("a", "small", "rtsp://h/a", {}, state, readers, readers, frames, 0, 0, [])
 
 
 def test_the_view_on_a_pipe_says_what_changed() -> None:

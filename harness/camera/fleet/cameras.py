@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.camera.fleet.post import LOOPBACK, Placing, posts, shares
-from harness.camera.fleet.verb import verb
+from harness.camera.fleet.verb import Heal, action
 from harness.camera.picture.clip import load_clip
 from harness.camera.serve.server import CameraServer
 from harness.errors import InputError
+from harness.fault.camera import Offline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from harness.camera.fleet.post import Post
     from harness.camera.picture.clip import Clip
     from harness.camera.serve.live import Camera
+    from harness.fault.camera import CameraFault
     from harness.scenario.camera import CameraProfile, StreamProfile
 
     Tell = Callable[[str], None]
@@ -37,7 +39,10 @@ ONLINE, OFFLINE, STALLED = "online", "offline", "stalled"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one camera now. `streams` are the URLs beside its own, by name."""
+    """What is known of one camera now. `streams` are the URLs beside its own, by name.
+
+    Frames of all its sessions: sent, dropped at the sender, taken by `faults`, which act now.
+    """
 
     name: str
     profile: str
@@ -47,6 +52,9 @@ class Row:
     readers: int
     sessions: int
     frames_sent: int
+    frames_dropped: int
+    frames_lost: int
+    faults: list[str]
     onvif: str = ""
 
 
@@ -76,13 +84,37 @@ class Fleet:
         return tuple(self._row(name) for name in self._cameras)
 
     async def set(self, name: str, do: str, parameters: Mapping[str, Any] | None = None) -> Row:
-        given = parameters or {}
-        wanted = verb(do, given)
+        what = action(do, parameters or {})
+        if isinstance(what, Heal):
+            self.heal(name, what.kind)
+        else:
+            await self.inject(name, what)
+        return self._row(name)
+
+    async def inject(self, name: str, fault: CameraFault) -> None:
+        """Let `fault` act on all streams of a camera; those of its port on its port alone.
+
+        Pictures that it needs are made first. Raises `InputError` before anything is done.
+        """
+        streams = self._streams(name)
+        if fault.port and not isinstance(fault, Offline):
+            streams = streams[:1]
+        for stream in streams:
+            await stream.prepare_fault(fault)
+        for stream in streams:
+            stream.trouble.check(fault)
+        for stream in streams:
+            stream.inject(fault)
+
+    def heal(self, name: str, kind: type[CameraFault] | None = None) -> None:
+        """End the fault of `kind`, or all of them. Raises `InputError` for an unknown camera."""
+        for stream in self._streams(name):
+            stream.heal(kind)
+
+    def _streams(self, name: str) -> tuple[Camera, ...]:
         if name not in self._cameras:
             raise InputError(f"no camera {name!r}", hint="`harness camera list` names them")
-        for stream in self._cameras[name][1]:
-            wanted.apply(stream, given)
-        return self._row(name)
+        return self._cameras[name][1]
 
     def _row(self, name: str) -> Row:
         post, streams = self._cameras[name]
@@ -97,13 +129,20 @@ class Fleet:
             readers=sum(stream.watched for stream in streams),
             sessions=len(accounts),
             frames_sent=sum(account.frames_sent for account in accounts),
+            frames_dropped=sum(account.frames_dropped_at_sender for account in accounts),
+            frames_lost=sum(sum(account.frames_lost.values()) for account in accounts),
+            faults=[fault.verb for fault in main.faults],
             onvif=self.onvif.get(name, ""),
         )
 
 
 @asynccontextmanager
 async def open_fleet(
-    placed: Sequence[Post], clips: Mapping[str, Clip], shared_port: int = 0
+    placed: Sequence[Post],
+    clips: Mapping[str, Clip],
+    shared_port: int = 0,
+    *,
+    cache_dir: Path | None = None,
 ) -> AsyncIterator[Fleet]:
     """Cameras at their posts, in this process; those without a port share `shared_port`.
 
@@ -111,7 +150,8 @@ async def open_fleet(
     """
     shared_host = next((post.host for post in placed if post.port is None), LOOPBACK)
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(CameraServer(shared_host, shared_port))
+        server = CameraServer(shared_host, shared_port, cache_dir=cache_dir)
+        await stack.enter_async_context(server)
         fleet = Fleet({post.name: (post, _set_up(server, post, clips)) for post in placed})
         if any(post.onvif_port is not None for post in placed):
             from harness.camera.fleet.onvif.site import (
@@ -210,7 +250,7 @@ async def serve(
     if placing.own_ports or placing.addresses:
         ports = [0] * len(parts)
     if len(parts) == 1:
-        async with open_fleet(placed, clips, ports[0]) as fleet:
+        async with open_fleet(placed, clips, ports[0], cache_dir=cache_dir) as fleet:
             yield fleet
         return
     del clips  # encoded and cached: the workers read them there

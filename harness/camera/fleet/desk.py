@@ -71,12 +71,7 @@ async def _done(keeper: Keeper, request: dict[str, Any]) -> dict[str, Any]:
     if do == "list":
         return {"cameras": [dataclasses.asdict(row) for row in await keeper.rows()]}
     if do == "verbs":
-        return {
-            "verbs": {
-                name: {"does": verb.does, "parameters": dict(verb.parameters)}
-                for name, verb in VERBS.items()
-            }
-        }
+        return {"verbs": {name: verb.told() for name, verb in VERBS.items()}}
     if do == "set":
         name, verb, values = request.get("camera"), request.get("verb"), request.get("with", {})
         if not (isinstance(name, str) and isinstance(verb, str) and _are_values(values)):

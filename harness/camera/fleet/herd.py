@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 30.0
+SET_TIMEOUT_S = 600.0  # pictures that a fault shows are encoded first
 STOP_TIMEOUT_S = 10.0
 
 
@@ -42,8 +43,10 @@ class _Worker:
         reply = await self._ask(msgspec.json.encode(share) + b"\n", START_TIMEOUT_S)
         self.rows = tuple(desk.row_of(row) for row in reply["cameras"])
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        return await self._ask(desk.encode(request), ANSWER_TIMEOUT_S)
+    async def ask(
+        self, request: dict[str, Any], timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> dict[str, Any]:
+        return await self._ask(desk.encode(request), timeout_s)
 
     async def _ask(self, line: bytes, timeout_s: float) -> dict[str, Any]:
         process = self._process
@@ -94,7 +97,7 @@ class Herd:
         if worker is None:
             raise InputError(f"no camera {name!r}", hint="`harness camera list` names them")
         request = {"do": "set", "camera": name, "verb": do, "with": dict(parameters or {})}
-        return desk.row_of((await worker.ask(request))["camera"])
+        return desk.row_of((await worker.ask(request, SET_TIMEOUT_S))["camera"])
 
 
 @asynccontextmanager

@@ -1,48 +1,83 @@
 """What can be done to a running camera, by name: live control is this table.
 
-A verb that needs values names them in `parameters`; they come as text or numbers from the
-control socket and are checked to be those, and no others.
+Every fault is a verb (`harness.fault.camera`) and has its parameters; what is left out has its
+default. Values come as text or numbers from the control socket and are checked to be in bounds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.fault.camera import (
+    FAULTS,
+    CameraFault,
+    Offline,
+    Parameter,
+    Stall,
+    fault,
+    refuse_others,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from harness.camera.serve.live import Camera
+HEAL = "heal"
+EVERYTHING = "all"
 
-    Apply: TypeAlias = Callable[[Camera, Mapping[str, Any]], None]
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """End the fault of `kind`; None: all of them."""
+
+    kind: type[CameraFault] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`apply` does it to one stream of a camera; `parameters` by name, with what they mean."""
+    """`does` says what it does; `heals` is set where it ends a fault and begins none."""
 
     does: str
-    apply: Apply
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
+    heals: Heal | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As JSON has it."""
+        parameters = {
+            one.name: {
+                "says": one.says,
+                "type": one.kind,
+                "range": one.range_text,
+                "default": one.default,
+            }
+            for one in self.parameters
+        }
+        return {"does": self.does, "parameters": parameters}
 
 
+_WHICH = Parameter(
+    "fault", EVERYTHING, "which one is healed", choices=(EVERYTHING, *sorted(FAULTS))
+)
 VERBS: Mapping[str, Verb] = {
-    "online": Verb("plugged in: accepts connections", lambda c, _: c.go_online()),
-    "offline": Verb("unplugged: resets sessions, refuses connections", lambda c, _: c.go_offline()),
-    "stall": Verb("sessions stay open and get no frames", lambda c, _: c.stall()),
-    "resume": Verb("frames again, from the next key frame on", lambda c, _: c.resume()),
+    "online": Verb("plugged in: heals offline", heals=Heal(Offline)),
+    "resume": Verb("frames again, from the next key frame on: heals stall", heals=Heal(Stall)),
+    HEAL: Verb("heals one fault, or all of them", (_WHICH,), Heal()),
+    **{name: Verb(kind.does, kind.parameters()) for name, kind in FAULTS.items()},
 }
 
 
-def verb(name: str, parameters: Mapping[str, Any], known: Mapping[str, Verb] = VERBS) -> Verb:
-    """The verb `name`, good for `parameters`. Raises `InputError`."""
-    found = known.get(name)
+def action(name: str, values: Mapping[str, Any]) -> CameraFault | Heal:
+    """What `name` does, with `values`. Raises `InputError`."""
+    found = VERBS.get(name)
     if found is None:
-        raise InputError(f"unknown verb {name!r}", hint=f"one of {', '.join(sorted(known))}")
-    wrong = sorted(parameters.keys() ^ found.parameters.keys())
-    if wrong:
-        wanted = ", ".join(found.parameters) or "none"
-        raise InputError(f"{name}: wrong parameters: {', '.join(wrong)}", hint=f"wanted: {wanted}")
-    return found
+        raise InputError(f"unknown verb {name!r}", hint=f"one of {', '.join(sorted(VERBS))}")
+    if found.heals is None:
+        return fault(name, values)
+    refuse_others(name, values, found.parameters)
+    which = values.get(_WHICH.name, EVERYTHING)
+    if name != HEAL or which == EVERYTHING:
+        return found.heals
+    if which not in FAULTS:
+        raise InputError(f"{HEAL}: {_WHICH.name} {which!r}", hint=_WHICH.range_text)
+    return Heal(FAULTS[which])

@@ -31,7 +31,9 @@ async def run(reader: asyncio.StreamReader, reply: Callable[[bytes], object]) ->
     async with AsyncExitStack() as stack:
         try:
             clips = await asyncio.to_thread(load_clips, share.posts, cache_dir=cache_dir)
-            fleet = await stack.enter_async_context(open_fleet(share.posts, clips, share.port))
+            fleet = await stack.enter_async_context(
+                open_fleet(share.posts, clips, share.port, cache_dir=cache_dir)
+            )
         except HarnessError as error:
             reply(desk.encode({"ok": False, **desk.problem(error)}))
             return error.exit_code

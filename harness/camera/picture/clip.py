@@ -221,11 +221,16 @@ class ClipSpec:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """An encoded clip and the truth about it."""
+    """An encoded clip and the truth about it. `key` names what was encoded, and how.
+
+    With `still` all pictures are that frame of the scene.
+    """
 
     spec: ClipSpec
     access_units: tuple[AccessUnit, ...]
     _scenes: tuple[scene.Scene, ...] = field(repr=False, compare=False)
+    key: str
+    still: int | None = None
 
     @property
     def id(self) -> int:
@@ -253,8 +258,21 @@ class Clip:
         """Boxes of frame `index` (modulo the length of the clip); none in a user's own video."""
         if not self._scenes:
             return ()
+        index = index if self.still is None else self.still
         late = index % self.spec.frames >= self.spec.part(0)[1]
         return self._scenes[-1 if late else 0].truth(index)
+
+    def altered(
+        self,
+        spec: ClipSpec,
+        access_units: tuple[AccessUnit, ...],
+        key: str,
+        *,
+        still: int | None,
+        black: bool,
+    ) -> Clip:
+        """The same scene encoded otherwise, as one picture of it, or with nothing to see."""
+        return Clip(spec, access_units, () if black else self._scenes, key, still)
 
     def _parameter_set(self, kind: int) -> bytes:
         return next(nal for nal in self.access_units[0].nals if h264.nal_type(nal) == kind)
@@ -268,7 +286,7 @@ def load_clip(spec: ClipSpec, cache_dir: Path | None = None) -> Clip:
     """
     directory = cache_dir if cache_dir is not None else default_cache_dir()
     units = encoded(spec, directory, _encode)
-    return Clip(spec, units, tuple(scene.Scene(part) for part in spec.scenes))
+    return Clip(spec, units, tuple(scene.Scene(part) for part in spec.scenes), spec.key)
 
 
 def encoded(spec: ClipSpec, directory: Path, make: Encoder) -> tuple[AccessUnit, ...]:

@@ -96,7 +96,7 @@ def load_video(path: Path, cache_dir: Path | None = None, *, strip: bool = False
     def make(spec: ClipSpec) -> Iterator[encode.AccessUnit]:
         return _remux(path, spec) if remux else _encode(path, survey, spec, strip=strip)
 
-    return Clip(spec, encoded(spec, directory, make), ())
+    return Clip(spec, encoded(spec, directory, make), (), spec.key)
 
 
 def _spec(survey: _Survey, source: str) -> ClipSpec:

@@ -21,6 +21,7 @@ from harness.camera.wire.rtsp import Interleaved, Request, Response, RtspCodec, 
 if TYPE_CHECKING:
     import asyncio
 
+    from harness.camera.serve.live import Camera
     from harness.camera.serve.session import Session
     from harness.camera.wire.tls import TlsSocket
 
@@ -59,6 +60,7 @@ class Connection:
         self._post_half: Connection | None = None
         self._base64 = tunnel.Base64Stream()
         self._asked = False
+        self.hushed_for: Camera | None = None
         self.peer = peer
         self.heard_s = time.monotonic()
         self.outbox = Outbox(loop, sock, self.close)
@@ -103,13 +105,29 @@ class Connection:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
 
+    def break_off(self) -> None:
+        """End, then reset: after both the reader's next send() fails with EPIPE."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        self.abort()
+
+    def hush(self, camera: Camera) -> None:
+        """Be silent from now on, and stay until the reader leaves or `camera` is healed."""
+        self.hushed_for = camera
+        self._dialogue.hush()
+        self.outbox.hush()
+
     def sweep(self, now_s: float) -> None:
         """Once in a while: close what is dead, report to who watches."""
+        if self.hushed_for is not None:
+            return
         session = self._dialogue.session
         if session is not None:
             if session.lively:
                 self.heard_s = now_s  # it fetches its frames, so it lives
             self._dialogue.report(now_s)
+        elif self._dialogue.busy:
+            self.heard_s = now_s
         elif self._get_half is not None:
             self.heard_s = self._get_half.heard_s
         allowed_s = self._dialogue.timeout_s
@@ -132,6 +150,8 @@ class Connection:
             data = b""
         if not data:
             self.close()
+            return
+        if self.hushed_for is not None:
             return
         try:
             if self._head is not None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from harness.camera.serve import quirk, sdp
 from harness.camera.serve.playback import npt_range
 from harness.camera.serve.session import TcpCarrier
+from harness.camera.serve.trouble import Conduct, Late
 from harness.camera.serve.udp import UdpCarrier
 from harness.camera.wire import uri
 from harness.camera.wire.auth import Challenger
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from harness.camera.serve.live import Camera
     from harness.camera.serve.outbox import Outbox
     from harness.camera.serve.session import Carrier, Session
+    from harness.camera.serve.trouble import Reaction
 
     Answer: TypeAlias = tuple[Response, Callable[[], None] | None]  # and what comes after it
 
@@ -45,6 +48,7 @@ OPEN_TO_ALL = ("OPTIONS",)  # answered without credentials
 STATELESS = ("OPTIONS", "DESCRIBE", "GET_PARAMETER", "SET_PARAMETER")
 PUBLIC = ", ".join((*STATELESS, "SETUP", "PLAY", "PAUSE", "TEARDOWN"))
 REPORT_EVERY_S = 5.0
+HELD_MAX = 16  # requests that wait behind one whose answer is late
 
 
 class Site(Protocol):
@@ -81,6 +85,12 @@ class Link(Protocol):
     def abort(self) -> None:
         """Close with a reset."""
 
+    def break_off(self) -> None:
+        """End it in such a way that the reader's next send() fails."""
+
+    def hush(self, camera: Camera) -> None:
+        """Send nothing any more and answer nothing, because of `camera`."""
+
 
 class _Refused(Exception):
     """A request that is answered with this response and nothing else."""
@@ -99,6 +109,10 @@ class Dialogue:
         self._challenger = Challenger()
         self._state = INIT
         self._next_report_s = 0.0
+        self._silent = False
+        self._held: deque[Request] = deque()  # the first one's answer is late
+        self._held_by: Camera | None = None
+        self._late: asyncio.TimerHandle | None = None
         self.session: Session | None = None
 
     @property
@@ -106,6 +120,11 @@ class Dialogue:
         """After how long a silence the reader is taken for gone."""
         own_s = self.session.camera.quirks.session_timeout_s if self.session is not None else 0.0
         return own_s or self._site.session_timeout_s
+
+    @property
+    def busy(self) -> bool:
+        """Whether the reader waits for an answer that is late."""
+        return bool(self._held)
 
     def report(self, now_s: float) -> None:
         """Sender reports, where they are due."""
@@ -118,6 +137,7 @@ class Dialogue:
         """End the session; with `goodbye` the reader is told by RTCP."""
         session = self.session
         self.session, self._state = None, INIT
+        self._take_held()
         if session is not None:
             if goodbye:
                 session.goodbye()
@@ -140,20 +160,53 @@ class Dialogue:
     # --- requests ---------------------------------------------------------------------------
 
     def answer(self, request: Request) -> None:
-        """Answer; anything that needs the answer to be out first happens afterwards."""
-        outbox = self._link.outbox
+        """Answer, or do what a camera does instead that has a fault."""
+        if self._silent:
+            return
+        if self._held:
+            self._hold(request)
+            return
+        camera = self._camera(request)
+        reaction = self._reaction(request, camera)
+        if camera is not None and isinstance(reaction, Late):
+            self._hold(request)
+            self._held_by = camera
+            self._late = self._link.loop.call_later(reaction.delay_s, self._release)
+            camera.trouble.waiting.add(self._release)
+        else:
+            self._act(request, camera, reaction)
+
+    def _reaction(self, request: Request, camera: Camera | None) -> Reaction:
+        if camera is None:
+            return None
+        return camera.trouble.react(request, in_session=self.session is not None)
+
+    def _act(self, request: Request, camera: Camera | None, reaction: Reaction) -> None:
+        if reaction is Conduct.RESET:
+            self._link.abort()
+        elif reaction is Conduct.SILENCE:
+            assert camera is not None
+            self._link.hush(camera)
+        else:
+            response, then = self._response(request, camera, reaction)
+            if reaction is not Conduct.BREAK or not response.body:
+                self._link.outbox.send(response.to_bytes())
+            if then is not None:
+                then()
+            if reaction is Conduct.BREAK:
+                self._link.break_off()
+
+    def _response(self, request: Request, camera: Camera | None, reaction: Reaction) -> Answer:
+        """The answer, and what happens when it is out."""
         sequence = request.header("CSeq")
         if sequence is None or not (sequence.isascii() and sequence.isdigit()):
-            outbox.send(Response(status=400).to_bytes())
-            return
+            return Response(status=400), None
         then: Callable[[], None] | None = None
-        camera = self._camera(request)
-        if camera is not None and not camera.online:
-            self._link.abort()
-            return
         try:
             heard = request if camera is None else quirk.hear(camera.quirks, request)
-            if isinstance(heard, Response):
+            if isinstance(reaction, Response):
+                response = reaction
+            elif isinstance(heard, Response):
                 response = heard
             else:
                 response, then = self._handle(heard, camera)
@@ -162,9 +215,41 @@ class Dialogue:
         response = replace(response, headers=(("CSeq", sequence), *response.headers))
         if camera is not None:
             response = quirk.dress(camera.quirks, response)
-        outbox.send(response.to_bytes())
-        if then is not None:
-            then()
+        return response, then
+
+    # --- late answers, and none ---------------------------------------------------------------
+
+    def _hold(self, request: Request) -> None:
+        """What comes while an answer is late waits behind it."""
+        if len(self._held) >= HELD_MAX:
+            self._link.abort()
+        else:
+            self._held.append(request)
+
+    def _release(self) -> None:
+        """The time is over, or the fault is: answer what waits."""
+        held = self._take_held()
+        first = held.popleft()
+        camera = self._camera(first)
+        reaction = self._reaction(first, camera)
+        self._act(first, camera, None if isinstance(reaction, Late) else reaction)
+        for request in held:
+            if not self._link.outbox.closed:
+                self.answer(request)
+
+    def _take_held(self) -> deque[Request]:
+        """The requests that wait, which nothing waits for any more."""
+        if self._late is not None and self._held_by is not None:
+            self._late.cancel()
+            self._held_by.trouble.waiting.discard(self._release)
+        self._late = self._held_by = None
+        held, self._held = self._held, deque()
+        return held
+
+    def hush(self) -> None:
+        """Answer nothing any more."""
+        self._silent = True
+        self._take_held()
 
     def _camera(self, request: Request) -> Camera | None:
         path = uri.path_of(request.uri)
@@ -208,7 +293,7 @@ class Dialogue:
             ("Content-Base", f"{request.uri.rstrip('/')}/"),
         )
         body = sdp.describe(
-            camera.clip,
+            camera.offered,
             camera.name,
             self._link.here,
             range_text=camera.range_text,

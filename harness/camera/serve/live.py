@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from harness.camera.serve import quirk
 from harness.camera.serve.session import METADATA, VIDEO, Flow, Session
+from harness.camera.serve.trouble import Trouble
 from harness.camera.wire import rtp
 from harness.camera.wire.transport import TRANSPORTS
+from harness.fault.camera import Offline, Stall
 from harness.scenario.quirk import NONE as NO_QUIRKS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from harness.camera.picture.clip import Clip
+    from harness.camera.picture.variant import Change
     from harness.camera.serve.outbox import SessionAccount
     from harness.camera.serve.packed import PackedClip, PackedUnit
+    from harness.camera.serve.trouble import Port
     from harness.camera.wire.auth import Credentials
+    from harness.fault.camera import CameraFault
     from harness.scenario.quirk import Quirks
 
 FRESH_KEY_S = 0.1  # a key frame as young as this still starts a reader at once
@@ -46,11 +51,51 @@ class Clockwork(Protocol):
     def schedule(self, timed: Timed) -> None:
         """Have `emit` called when `due_s` comes."""
 
-    def open_port(self, camera: Camera) -> None:
-        """Listen for `camera` again, where it has a port of its own."""
+    def has_port(self, camera: Camera) -> bool:
+        """Whether `camera` has a port of its own."""
 
-    def close_port(self, camera: Camera) -> None:
-        """Refuse connections to `camera`, and reset those of its readers."""
+    def set_port(self, camera: Camera, state: Port) -> None:
+        """What becomes of connections that are made to the own port of `camera`."""
+
+    def reset(self, camera: Camera, *, hushed: bool = False) -> None:
+        """Reset the connections to `camera`, or those that are hushed for it."""
+
+    def dismiss(self, camera: Camera) -> None:
+        """End the sessions of `camera`, and tell the readers."""
+
+    def hush(self, camera: Camera) -> None:
+        """Be silent on all connections to `camera`."""
+
+    def has_pictures(self, camera: Camera, change: Change) -> bool:
+        """Whether what `camera` shows with `change` is made."""
+
+    async def prepare_pictures(self, camera: Camera, change: Change) -> None:
+        """Make it, without holding up the loop."""
+
+    def pictures(self, camera: Camera, change: Change | None) -> PackedClip:
+        """What was made, or with None the camera's own."""
+
+
+class Outlet(Protocol):
+    """Where the frames of a camera go: a reader, or a detour on the way to all of them."""
+
+    def deliver(self, frame: int, unit: PackedUnit) -> None:
+        """A frame, patched; `unit` is not kept."""
+
+
+class _Switch:
+    """Other pictures, which a running camera takes up at their next key frame."""
+
+    def __init__(self, packed: PackedClip, at: int, due_s: float, camera: Camera) -> None:
+        self.packed = packed
+        self.at = at
+        self.due_s = due_s
+        self.waiting: list[Session] = []  # readers that shall see no others
+        self._camera = camera
+
+    def emit(self, _now_s: float) -> None:
+        self.due_s = math.inf
+        self._camera.switch()
 
 
 class Camera:
@@ -73,6 +118,7 @@ class Camera:
     ) -> None:
         self._clockwork = clockwork
         self._packed = clip
+        self._own = clip
         self.name = name
         self.path = path
         self.credentials = credentials
@@ -83,12 +129,12 @@ class Camera:
         self.places = quirk.Places(quirks)
         self.url = ""
         self.epoch_s = time.monotonic()
-        self.online = True
-        self.stalled = False
         self.sessions: list[SessionAccount] = []
         self.due_s = math.inf  # when `next_frame` is sent; infinite while nobody watches
         self.next_frame = 0
         self._playing: list[Session] = []
+        self._outlets: Sequence[Outlet] = self._playing
+        self._coming: _Switch | None = None
         self._rate = clip.clip.spec.rate
         self._fps = float(self._rate)
         # Not random: the same camera of the same site always looks the same on the wire.
@@ -97,6 +143,8 @@ class Camera:
         self._timestamp_base = int.from_bytes(identity[4:8], "big")
         self._sequence_base = int.from_bytes(identity[8:10], "big")
         self._rewind_ticks = quirk.rewind_ticks(quirks)
+        self._bend: Callable[[int], int] | None = self._rewind if self._rewind_ticks else None
+        self.trouble = Trouble(self, clockwork)
 
     @property
     def range_text(self) -> str:
@@ -105,12 +153,41 @@ class Camera:
 
     @property
     def clip(self) -> Clip:
+        """The camera's own, whatever a fault shows instead."""
+        return self._own.clip
+
+    @property
+    def shown(self) -> Clip:
+        """What it sends now."""
         return self._packed.clip
+
+    @property
+    def offered(self) -> Clip:
+        """What a reader that comes now will see."""
+        return self.shown if self._coming is None else self._coming.packed.clip
+
+    @property
+    def playing(self) -> list[Session]:
+        """The readers that get frames now. The list stays the same and changes."""
+        return self._playing
 
     @property
     def watched(self) -> int:
         """How many readers get frames now."""
         return len(self._playing)
+
+    @property
+    def online(self) -> bool:
+        return Offline not in self.trouble.acting
+
+    @property
+    def stalled(self) -> bool:
+        return Stall in self.trouble.acting
+
+    @property
+    def faults(self) -> tuple[CameraFault, ...]:
+        """Those that act now."""
+        return tuple(self.trouble.acting.values())
 
     def captured_s(self, frame: int) -> float:
         """When camera frame `frame` is captured, on `time.monotonic()`."""
@@ -119,47 +196,127 @@ class Camera:
     def timestamp_at(self, now_s: float) -> int:
         """The RTP clock at `now_s`."""
         ticks = round((now_s - self.epoch_s) * rtp.CLOCK_HZ)
-        if self._rewind_ticks:
-            ticks %= self._rewind_ticks
+        if self._bend is not None:
+            ticks = self._bend(ticks)
         return self._timestamp_base + ticks & 0xFFFFFFFF
 
     def timestamp(self, frame: int) -> int:
         """RTP time stamp of `frame`, exact for rates such as 30000/1001."""
         ticks = frame * rtp.CLOCK_HZ * self._rate.denominator // self._rate.numerator
-        if self._rewind_ticks:
-            ticks %= self._rewind_ticks
+        if self._bend is not None:
+            ticks = self._bend(ticks)
         return self._timestamp_base + ticks & 0xFFFFFFFF
 
     def sequence(self, frame: int) -> int:
         """RTP sequence number of the first packet of `frame`."""
         return self._sequence_base + self._packed.packets_before(frame) & 0xFFFF
 
+    def first_sequence(self, frame: int) -> int:
+        """Of a frame that a reader will begin with, maybe with pictures that are to come."""
+        coming = self._coming
+        if coming is None:
+            return self.sequence(frame)
+        ahead = coming.packed.packets_before(frame) - coming.packed.packets_before(coming.at)
+        return self.sequence(coming.at) + ahead & 0xFFFF
+
+    def _rewind(self, ticks: int) -> int:
+        return ticks % self._rewind_ticks
+
     # --- what a scenario does to a camera ---------------------------------------------------
+
+    async def prepare_fault(self, fault: CameraFault) -> None:
+        """Make the pictures that `fault` needs, so that `inject` can be called. Takes time."""
+        await self.trouble.prepare(fault)
+
+    def inject(self, fault: CameraFault) -> None:
+        """Let `fault` act, beside the others. Raises `InputError` where it cannot."""
+        self.trouble.inject(fault)
+
+    def heal(self, kind: type[CameraFault] | None = None) -> None:
+        """End the fault of `kind`, or all of them. Its clock went on."""
+        self.trouble.heal(kind)
 
     def go_offline(self) -> None:
         """As if unplugged: its sessions are reset and connections to it get nowhere."""
-        self.online = False
-        self._clockwork.close_port(self)
+        self.inject(Offline())
 
     def go_online(self) -> None:
         """Plugged in again. Its clock went on."""
-        if not self.online:
-            self._clockwork.open_port(self)
-            self.online = True
+        self.heal(Offline)
 
     def stall(self) -> None:
         """Sessions stay open and get no frames, as with a hung encoder."""
-        self.stalled = True
-        self._stop_clock()
+        self.inject(Stall())
 
     def resume(self) -> None:
         """Frames again, from the next key frame on."""
-        self.stalled = False
+        self.heal(Stall)
+
+    # --- what a fault does to a camera ------------------------------------------------------
+
+    def stop_sending(self) -> None:
+        self._stop_clock()
+
+    def start_sending(self) -> None:
+        """From the next key frame on; what was captured before it is lost."""
+        first = self._packed.key_at_or_after(self._frame_now())
         for session in self._playing:
-            session.flow = Flow.STARTING
+            self._lose_stalled(session, first)
         if self._playing and self.due_s == math.inf:
-            first = self._packed.key_at_or_after(self._frame_now())
             self._start_clock(first, first)
+
+    def _lose_stalled(self, session: Session, until: int) -> None:
+        """Frames from the stall on, which stopped the clock at `next_frame`, up to `until`."""
+        if session.flow is not Flow.STARTING:
+            session.lose(Stall.verb, self._captured_between(self.next_frame, until))
+            session.flow = Flow.SKIPPING
+
+    def turn_off_to(self, detour: Outlet | None) -> None:
+        """Frames go to `detour`, which passes them on; with None to the readers again."""
+        self._outlets = self._playing if detour is None else [detour]
+
+    def show(self, packed: PackedClip) -> None:
+        """Send other pictures, of the same rate, from their next key frame on."""
+        waiting = [] if self._coming is None else self._coming.waiting
+        if self._coming is not None:
+            self._coming.due_s, self._coming = math.inf, None
+        if self.due_s == math.inf or packed is self._packed:
+            self._take_up(packed, waiting)
+            return
+        at = packed.key_at_or_after(self.next_frame)
+        due_s = (self.captured_s(at - 1) + self.captured_s(at)) / 2
+        self._coming = _Switch(packed, at, due_s, self)
+        self._coming.waiting = waiting
+        self._clockwork.schedule(self._coming)
+
+    def _wait_or_stop(self) -> None:
+        """Nobody gets frames: wait for those who want the coming ones, if there are any."""
+        coming = self._coming
+        if coming is None or not coming.waiting:
+            self._stop_clock()
+            return
+        coming.due_s, self._coming = math.inf, None
+        self.next_frame, self.due_s = coming.at, self.captured_s(coming.at)
+        self._take_up(coming.packed, coming.waiting)
+        self._clockwork.schedule(self)
+
+    def switch(self) -> None:
+        """The moment has come; unless the clock has jumped over it, then there is another."""
+        coming = self._coming
+        if coming is None:
+            return
+        if self.next_frame == coming.at:
+            self._coming = None
+            self._take_up(coming.packed, coming.waiting)
+        else:
+            self.show(coming.packed)
+
+    def _take_up(self, packed: PackedClip, waiting: list[Session]) -> None:
+        """Sequence numbers go on without a gap."""
+        before = self._packed.packets_before(self.next_frame)
+        self._sequence_base += before - packed.packets_before(self.next_frame)
+        self._packed = packed
+        self._playing.extend(waiting)
 
     # --- readers ----------------------------------------------------------------------------
 
@@ -184,6 +341,8 @@ class Camera:
         old it is; all frames since then come at once). Frames up to `after` are not sent again.
         """
         live = self._frame_now() if self.due_s == math.inf else self._next_unsent()
+        if self._coming is not None:
+            return self._coming.packed.key_at_or_after(max(self._coming.at, after + 1))
         first = self._first_key(live)
         if first <= after:
             first = self._packed.key_at_or_after(max(live, after + 1))
@@ -193,7 +352,7 @@ class Camera:
         return first
 
     def _first_key(self, live: int) -> int:
-        if live > 0 and not self.stalled:
+        if live > 0 and not self.stalled and self.trouble.detour is None:
             last = self._packed.key_at_or_before(live - 1)
             if self.fast_start or time.monotonic() - self.captured_s(last) <= FRESH_KEY_S:
                 return max(0, last)
@@ -205,6 +364,10 @@ class Camera:
             return
         session.flow = Flow.STARTING
         session.report()
+        if self._coming is not None:
+            if session not in self._coming.waiting:
+                self._coming.waiting.append(session)
+            return
         self._playing.append(session)
         if self.due_s < math.inf:
             for frame in range(first, self.next_frame):
@@ -214,8 +377,14 @@ class Camera:
         """No more frames to `session`; it may start again."""
         if session in self._playing:
             self._playing.remove(session)
+            if self.stalled:
+                self._lose_stalled(session, self._frame_now())
+            if self.trouble.detour is not None:
+                self.trouble.detour.forget(session)
+        elif self._coming is not None and session in self._coming.waiting:
+            self._coming.waiting.remove(session)
         if not self._playing:
-            self._stop_clock()
+            self._wait_or_stop()
 
     def close(self, session: Session) -> None:
         self.stop(session)
@@ -234,19 +403,24 @@ class Camera:
         unit = self._patched(frame)
         self.next_frame = frame + 1
         self.due_s = self.captured_s(frame + 1)
-        for session in self._playing[:]:
-            session.deliver(frame, unit)
+        for outlet in self._outlets[:]:
+            outlet.deliver(frame, unit)
 
     def _catch_up(self) -> None:
         frame = max(self.next_frame, self._frame_now() - 1)
+        skipped = self._captured_between(self.next_frame, frame)
         for session in self._playing:
-            session.skip(frame - self.next_frame)
+            session.skip(skipped)
         self.next_frame = frame
 
     def _patched(self, frame: int) -> PackedUnit:
         unit = self._packed.units[frame % len(self._packed.units)]
         unit.patch(self.sequence(frame), self.timestamp(frame), self.ssrc)
         return unit
+
+    def _captured_between(self, first: int, end: int) -> int:
+        """Frames from `first` on, before `end`, that the camera does not leave out."""
+        return max(0, self._packed.frames_before(end) - self._packed.frames_before(first))
 
     def _frame_now(self) -> int:
         """The first frame that is not captured yet."""
@@ -267,3 +441,5 @@ class Camera:
 
     def _stop_clock(self) -> None:
         self.due_s = math.inf
+        if self._coming is not None:  # nobody has to wait for a key frame
+            self.show(self._coming.packed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class SessionAccount:
     `frames_sent` counts frames wholly handed to the kernel, and the one that was under way when
     the connection broke. `first_index` and `last_index` are camera frame numbers (loops count
     on). Dropped are frames that the reader did not fetch in time, or that this machine was too
-    slow to send.
+    slow to send. `frames_lost` counts, by the verb of the fault, those that a fault of the camera
+    took. From its first key frame on every frame that was captured for the reader is in exactly
+    one of the three, or still under way. `frames_damaged` are some of the others: a fault took a
+    packet of theirs, or changed bits.
     """
 
     peer: tuple[str, int]
@@ -55,12 +58,19 @@ class SessionAccount:
     datagrams_refused: int = 0  # over UDP: by a closed port of the reader, or by the network
     reception: Reception | None = None  # None until the reader reports
     reports_bad: int = 0  # RTCP of the reader that makes no sense
+    frames_lost: dict[str, int] = field(default_factory=dict)
+    frames_damaged: int = 0
 
     def count(self, frame: int) -> None:
         self.frames_sent += 1
         self.last_index = frame
         if self.first_index is None:
             self.first_index = frame
+
+    def lose(self, verb: str, frames: int = 1) -> None:
+        """The fault `verb` took `frames` frames."""
+        if frames:
+            self.frames_lost[verb] = self.frames_lost.get(verb, 0) + frames
 
 
 @dataclass(slots=True)
@@ -130,6 +140,11 @@ class Outbox:
                 return False
         self._keep(_Chunk(bytes(memoryview(blob)[done:]), account, frame, done > 0))
         return True
+
+    def hush(self) -> None:
+        """Send nothing more of what waits; whoever calls this sends nothing new either."""
+        if self._chunks and not self.closed:
+            self._loop.remove_writer(self._socket)
 
     def close(self) -> None:
         """Settle the accounts of what was not sent."""

@@ -21,6 +21,8 @@ from harness.camera.wire import rtp
 from harness.scenario.quirk import NONE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from harness.camera.picture.clip import Clip
     from harness.scenario.quirk import Quirks
 
@@ -113,11 +115,15 @@ def _burst(run: list[memoryview]) -> Burst:
 
 @dataclass(frozen=True, slots=True)
 class PackedClip:
-    """All access units of a clip; `packets` is their number of packets in one loop."""
+    """All access units of a clip; `packets` is their number of packets in one loop.
+
+    `sparse`: some of them are empty, since the camera leaves frames out.
+    """
 
     clip: Clip
     units: tuple[PackedUnit, ...]
     packets: int
+    sparse: bool = False
 
     @classmethod
     def pack(cls, clip: Clip, quirks: Quirks = NONE) -> PackedClip:
@@ -129,12 +135,22 @@ class PackedClip:
             packed.lag_ticks = round(unit.lag_frames * rtp.CLOCK_HZ / clip.spec.rate)
             units.append(packed)
             packets += len(packed.offsets)
-        return cls(clip, tuple(units), packets)
+        return cls(clip, tuple(units), packets, not all(unit.offsets for unit in units))
 
     def packets_before(self, frame: int) -> int:
         """Packets of all frames before camera frame `frame`, counted over the loops."""
         loop, index = divmod(frame, len(self.units))
         return loop * self.packets + self.units[index].first
+
+    def frames_before(self, frame: int) -> int:
+        """Frames before camera frame `frame`, without those that the camera leaves out."""
+        if not self.sparse:
+            return frame
+        loop, index = divmod(frame, len(self.units))
+        return loop * self._full(len(self.units)) + self._full(index)
+
+    def _full(self, end: int) -> int:
+        return sum(1 for unit in self.units[:end] if unit.offsets)
 
     def key_at_or_before(self, frame: int) -> int:
         while not self.units[frame % len(self.units)].key:
@@ -148,13 +164,24 @@ class PackedClip:
 
 
 def _pack(payloads: list[bytes], first: int, key: bool) -> PackedUnit:
+    last = len(payloads)
+    packets = (
+        rtp.Packet(0, 0, 0, payload, marker=number == last).to_bytes()
+        for number, payload in enumerate(payloads, 1)
+    )
+    return bundle(packets, first=first, key=key)
+
+
+def bundle(packets: Iterable[bytes], *, first: int, key: bool) -> PackedUnit:
+    """RTP packets, as they are, as an access unit."""
     blob = bytearray()
     offsets = []
-    for number, payload in enumerate(payloads, 1):
-        packet = rtp.Packet(0, 0, 0, payload, marker=number == len(payloads)).to_bytes()
+    octets = 0
+    for packet in packets:
         offsets.append(len(blob) + _SEQUENCE_OFFSET)
+        octets += len(packet) - rtp.HEADER_BYTES
         blob += frame_interleaved(0, packet)
-    return PackedUnit(blob, tuple(offsets), first, sum(map(len, payloads)), key)
+    return PackedUnit(blob, tuple(offsets), first, octets, key)
 
 
 def frame_interleaved(channel: int, data: bytes) -> bytes:

@@ -157,14 +157,12 @@ class Recording(Camera):
     def watched(self) -> int:
         return sum(playback.playing for playback in self._playbacks())
 
-    def stall(self) -> None:
-        self.stalled = True
+    def stop_sending(self) -> None:
         for playback in self._playbacks():
             playback.due_s = math.inf
 
-    def resume(self) -> None:
+    def start_sending(self) -> None:
         """They go on where they stood."""
-        self.stalled = False
         for playback in self._playbacks():
             playback.wake()
 

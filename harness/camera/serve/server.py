@@ -17,10 +17,12 @@ import socket
 import time
 from typing import TYPE_CHECKING, Self
 
+from harness.camera.picture.variant import load_variant
 from harness.camera.serve.connection import Connection
 from harness.camera.serve.live import Camera
 from harness.camera.serve.packed import PackedClip
 from harness.camera.serve.playback import Recording
+from harness.camera.serve.trouble import Port
 from harness.camera.serve.udp import segmentation_offload
 from harness.camera.wire.auth import DIGEST, SCHEMES, Credentials
 from harness.camera.wire.tls import TlsSocket
@@ -31,9 +33,11 @@ from harness.scenario.quirk import NONE
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from pathlib import Path
 
     from harness.camera.picture.clip import Clip
+    from harness.camera.picture.variant import Change
     from harness.camera.serve.live import Timed
     from harness.scenario.quirk import Quirks
 
@@ -43,6 +47,7 @@ CONNECTIONS_MAX = 8192
 LISTEN_BACKLOG = 512
 ACCEPTS_A_TURN = 64
 ACCEPT_RETRY_S = 0.5  # when the process has no file descriptor left
+VARIANTS_MAX = 256  # clips that faults show, in memory
 TURN_S_MAX = 0.005  # then the event loop gets a turn for requests
 
 
@@ -61,35 +66,65 @@ class _Listener:
         self.tls = server.tls is not None
         self.tunnels: dict[str, Connection] | None = {} if server.http_tunnel else None
         self.connections: set[Connection] = set()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.setblocking(False)
-            self._socket.bind((host, port))
-            self._socket.listen(LISTEN_BACKLOG)
-        except OSError as error:
-            self._socket.close()
-            raise EngineError(
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                hint="another process holds the port; port 0 takes a free one",
-            ) from error
+        self.state = Port.CLOSED
+        self._plug: socket.socket | None = None
+        self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
-        self._loop.add_reader(self._socket, self._accept)
+        try:
+            self.set(Port.OPEN)
+        except BaseException:
+            self._socket.close()
+            raise
 
     def gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
 
-    def close(self) -> None:
-        """Stop listening; connections stay until they are closed or aborted."""
+    def set(self, state: Port) -> None:
+        """Open the port, close it or let it swallow what comes; connections that are there stay.
+
+        A closed port is bound still, so that nobody else gets it, and does not listen: connecting
+        is refused. A swallowing port has a queue for one connection, which a plug of our own
+        takes: the kernel then drops every further SYN without an answer, and who connects tries
+        again until it gives up (Linux: `tcp_conn_request`, a full accept queue).
+        """
+        if state is self.state:
+            return
+        self._stop()
+        if state is Port.CLOSED:
+            address = self._socket.getsockname()
+            self._socket.close()
+            self._socket = _bound(*address[:2])
+        elif state is Port.SWALLOWING:
+            self._socket.listen(0)
+            self._plug = socket.socket(self._socket.family, socket.SOCK_STREAM)
+            self._plug.setblocking(False)
+            self._plug.connect_ex(self._socket.getsockname())
+        else:
+            self._listen()
+            self._loop.add_reader(self._socket, self._accept)
+        self.state = state
+
+    def _listen(self) -> None:
+        try:
+            self._socket.listen(LISTEN_BACKLOG)
+        except OSError as error:
+            host, port = self._socket.getsockname()[:2]
+            raise _not_ours(host, port, error) from error
+
+    def _stop(self) -> None:
+        """Accept nothing more."""
         if self._retry is not None:
             self._retry.cancel()
+            self._retry = None
         self._loop.remove_reader(self._socket)
-        self._socket.close()
+        if self._plug is not None:
+            self._plug.close()
+            self._plug = None
 
-    def abort_all(self) -> None:
-        for connection in tuple(self.connections):
-            connection.abort()
+    def close(self) -> None:
+        """Stop listening; connections stay until they are closed or aborted."""
+        self._stop()
+        self._socket.close()
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
@@ -116,6 +151,27 @@ class _Listener:
         self._loop.add_reader(self._socket, self._accept)
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at `port`, not listening. Raises `EngineError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise _not_ours(host, port, error) from error
+    return sock
+
+
+def _not_ours(host: str, port: int, error: OSError) -> EngineError:
+    return EngineError(
+        f"cannot listen on {host}:{port}: {error.strerror}",
+        hint="another process holds the port; port 0 takes a free one",
+    )
+
+
 class CameraServer:
     """An asynchronous context manager; nothing listens before it is entered."""
 
@@ -128,17 +184,20 @@ class CameraServer:
         tls: ssl.SSLContext | None = None,
         http_tunnel: bool = False,
         segment: bool | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         """With `tls` (a server's context, not owned) all its ports speak RTSP over TLS.
 
         `http_tunnel` lets readers wrap RTSP in HTTP, on the same ports. `segment` tells whether
-        UDP uses segmentation offload; None: where the kernel has it.
+        UDP uses segmentation offload; None: where the kernel has it. `cache_dir` keeps the clips
+        that faults show; None: where all clips are.
         """
         self.host = host
         self.tls = tls
         self.http_tunnel = http_tunnel
         self.segment = segmentation_offload() if segment is None else segment
         self.session_timeout_s = session_timeout_s
+        self._cache_dir = cache_dir
         self._wanted_port = port
         self._listeners: dict[Camera | None, _Listener] = {}  # None: the shared port
         self._shared: dict[str, Camera] = {}
@@ -146,6 +205,7 @@ class CameraServer:
         self._addresses: dict[Camera, tuple[str, int]] = {}  # of those with a port of their own
         self._beside: dict[Camera, list[Camera]] = {}  # streams on the port of another one
         self._packed: dict[tuple[str, str], PackedClip] = {}
+        self._variants: dict[tuple[str, str, Change], PackedClip] = {}
         self._due: list[tuple[float, int, Timed]] = []
         self._numbers = itertools.count()
         self._timer: asyncio.Handle | None = None
@@ -235,8 +295,10 @@ class CameraServer:
             self._beside[beside].append(camera)
         elif own:
             self._beside[camera] = []
-            self._addresses[camera] = address or (self.host, 0)
-            self.open_port(camera)
+            host, port = address or (self.host, 0)
+            find = functools.partial(self._find_own, camera)
+            listener = self._listeners[camera] = _Listener(self, host, port, find)
+            self._addresses[camera] = (host, listener.port)
         else:
             self._shared[path] = camera
         self._cameras[name] = camera
@@ -247,7 +309,7 @@ class CameraServer:
 
     def _pack(self, clip: Clip, quirks: Quirks) -> PackedClip:
         """Cameras that put the same into their packets share them."""
-        key = (clip.spec.key, quirks.parameter_sets)
+        key = (clip.key, quirks.parameter_sets)
         packed = self._packed.get(key)
         if packed is None:
             packed = self._packed[key] = PackedClip.pack(clip, quirks)
@@ -292,25 +354,62 @@ class CameraServer:
 
     # --- what cameras ask for ---------------------------------------------------------------
 
-    def open_port(self, camera: Camera) -> None:
-        self._listener(None)
-        address = self._addresses.get(camera)
-        if address is None or camera in self._listeners:
-            return
-        listener = _Listener(self, *address, functools.partial(self._find_own, camera))
-        self._listeners[camera] = listener
-        self._addresses[camera] = (address[0], listener.port)
+    def has_port(self, camera: Camera) -> bool:
+        return camera in self._listeners
 
-    def close_port(self, camera: Camera) -> None:
-        listener = self._listeners.pop(camera, None)
-        if listener is not None:
-            listener.close()
-            listener.abort_all()
+    def set_port(self, camera: Camera, state: Port) -> None:
+        self._listener(camera).set(state)
+
+    def reset(self, camera: Camera, *, hushed: bool = False) -> None:
+        for connection in self._connections_to(camera):
+            if not hushed or connection.hushed_for is camera:
+                connection.abort()
+
+    def dismiss(self, camera: Camera) -> None:
+        for connection in self._connections_to(camera):
+            if connection.session is not None and connection.session.camera is camera:
+                connection.leave()
+
+    def hush(self, camera: Camera) -> None:
+        for connection in self._connections_to(camera):
+            connection.hush(camera)
+
+    def _connections_to(self, camera: Camera) -> Iterator[Connection]:
+        """Those to its own port; on a port that it shares those that watch or are hushed."""
+        own = self._listeners.get(camera)
+        if own is not None:
+            yield from tuple(own.connections)
             return
         for listener in tuple(self._listeners.values()):
             for connection in tuple(listener.connections):
-                if connection.session is not None and connection.session.camera is camera:
-                    connection.abort()
+                session = connection.session
+                watches = session is not None and session.camera is camera
+                if watches or connection.hushed_for is camera:
+                    yield connection
+
+    def has_pictures(self, camera: Camera, change: Change) -> bool:
+        return self._variant_key(camera, change) in self._variants
+
+    async def prepare_pictures(self, camera: Camera, change: Change) -> None:
+        """All cameras of a kind share them. Raises `InputError` for what cannot be encoded."""
+        if not self.has_pictures(camera, change):
+            key = self._variant_key(camera, change)
+            made = await asyncio.to_thread(self._make, camera, change)
+            while len(self._variants) >= VARIANTS_MAX:
+                del self._variants[next(iter(self._variants))]  # cameras that show it have it
+            self._variants[key] = made
+
+    def pictures(self, camera: Camera, change: Change | None) -> PackedClip:
+        if change is None:
+            return self._pack(camera.clip, camera.quirks)
+        return self._variants[self._variant_key(camera, change)]
+
+    def _make(self, camera: Camera, change: Change) -> PackedClip:
+        clip = load_variant(camera.clip, change, self._cache_dir)
+        return PackedClip.pack(clip, camera.quirks)
+
+    def _variant_key(self, camera: Camera, change: Change) -> tuple[str, str, Change]:
+        return camera.clip.key, camera.quirks.parameter_sets, change
 
     def schedule(self, timed: Timed) -> None:
         heapq.heappush(self._due, (timed.due_s, next(self._numbers), timed))

@@ -193,7 +193,7 @@ class Session:
         sent = self.account.last_index
         first = self.camera.prepare(-1 if sent is None else sent)
         camera = self.camera
-        return Start(first, camera.sequence(first), camera.timestamp(first), "npt=now-")
+        return Start(first, camera.first_sequence(first), camera.timestamp(first), "npt=now-")
 
     def sequences(self, start: Start) -> Iterator[tuple[int, int]]:
         """Of each track, the sequence number that it starts with."""
@@ -232,7 +232,23 @@ class Session:
                 self.account.frames_dropped_at_sender += 1
                 self.flow = Flow.SKIPPING
         if self.metadata is not None:
-            self._describe(frame)
+            self.describe(frame)
+
+    def owed(self, *, key: bool) -> bool:
+        """Whether a frame that is captured now is for this reader; `key`: it may begin with it.
+
+        Only asked while a fault acts on the way of the frames; `deliver` answers it itself.
+        """
+        if self.flow is Flow.STARTING:
+            if not key or (self.video is not None and self.video.backlog_bytes):
+                return False
+            self.flow = Flow.FLOWING
+        return True
+
+    def lose(self, verb: str, frames: int = 1) -> None:
+        """The fault `verb` took frames that were owed."""
+        if self.video is not None:
+            self.account.lose(verb, frames)
 
     def skip(self, frames: int) -> None:
         """This machine was too slow: `frames` frames are never sent."""
@@ -250,10 +266,10 @@ class Session:
     def captured_s(self, frame: int) -> float:
         return self.camera.captured_s(frame)
 
-    def _describe(self, frame: int) -> None:
+    def describe(self, frame: int) -> None:
         """The truth about `frame`, on the metadata track."""
         if self.metadata is not None:
-            boxes = self.camera.clip.truth(frame)
+            boxes = self.camera.shown.truth(frame)
             wall_s = time.time() + self.captured_s(frame) - time.monotonic()
             document = metadata.document(boxes, wall_s)
             self.metadata.send(document, self.timestamp_of(frame))

@@ -57,5 +57,9 @@ class TlsSocket:
                     break
         return done
 
+    def shutdown(self, how: int) -> None:
+        """Of the connection below: a TLS alert does not say so."""
+        self._tls.shutdown(how)
+
     def close(self) -> None:
         self._tls.close()

@@ -20,8 +20,9 @@ from harness.camera.fleet.cameras import Fleet, open_fleet, serve
 from harness.camera.fleet.control import ControlServer
 from harness.camera.fleet.herd import Herd
 from harness.camera.fleet.post import Placing, Post
-from harness.camera.fleet.verb import VERBS, Verb, verb
+from harness.camera.fleet.verb import VERBS, Heal, action
 from harness.errors import EngineError, InputError
+from harness.fault.camera import FAULTS, Jitter, Loss
 from harness.scenario.camera import CameraProfile, StreamProfile
 from harness.scenario.quirk import Quirks
 
@@ -149,11 +150,42 @@ async def test_what_cannot_be_done(
     assert caught.value.hint
 
 
-def test_a_verb_may_want_values() -> None:
-    more = {**VERBS, "drift": Verb("the clock drifts", lambda *_: None, {"ppm": "how fast"})}
-    assert verb("drift", {"ppm": "50"}, more).does == "the clock drifts"
-    with pytest.raises(InputError, match="wrong parameters: ppm"):
-        verb("drift", {}, more)
+def test_every_fault_is_a_verb_and_can_be_healed() -> None:
+    assert VERBS.keys() == {*FAULTS, "online", "resume", "heal"}
+    for name, kind in FAULTS.items():
+        assert action(name, {}) == kind()
+        assert action("heal", {"fault": name}) == Heal(kind)
+    assert action("heal", {}) == action("heal", {"fault": "all"}) == Heal()
+    assert action("jitter", {"most_s": "2", "seed": 7}) == Jitter(most_s=2.0, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message", "hint"),
+    [
+        ("loss", {"rate": "much"}, "loss: rate 'much'", "a number, 0 to 1"),
+        ("loss", {"rate": 1.5}, "loss: rate 1.5", "share of packets"),
+        ("loss", {"rate": "nan"}, "loss: rate 'nan'", "a number, 0 to 1"),
+        ("loss", {"seed": 0.5}, "loss: seed 0.5", "a whole number"),
+        ("loss", {"share": 1}, "loss: wrong parameters: share", "wanted: rate, seed"),
+        ("heal", {"fault": "rust"}, "heal: fault 'rust'", "one of all, "),
+        ("resume", {"fault": "stall"}, "resume: wrong parameters: fault", "wanted: none"),
+    ],
+)
+def test_values_are_checked(name: str, values: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        action(name, values)
+    assert hint in caught.value.hint
+
+
+async def test_faults_of_a_fleet(fleet: Fleet) -> None:
+    assert (await fleet.set("door-1", "loss", {"rate": "1"})).faults == ["loss"]
+    await fleet.inject("door-1", Jitter())
+    assert [row.faults for row in await fleet.rows()] == [["loss", "jitter"], []]
+    assert all(Loss(rate=1.0) in stream.faults for stream in fleet.cameras["door-1"][1])
+    assert (await fleet.set("door-1", "heal", {"fault": "loss"})).faults == ["jitter"]
+    assert (await fleet.set("door-1", "heal")).faults == []
+    with pytest.raises(InputError, match="refused on a port that it shares"):
+        await fleet.set("door-1", "refused")
 
 
 async def test_a_port_in_use_is_said_and_nothing_is_left(cache_dir: Path) -> None:

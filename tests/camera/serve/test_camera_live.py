@@ -8,127 +8,35 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from camera_by_hand import BEGAN_S, PEER, Clock, Clockwork, join, make, stop_the_clock, turn
 
-from harness.camera.serve import live as live_module
 from harness.camera.serve import outbox as outbox_module
-from harness.camera.serve import session as session_module
 from harness.camera.serve.live import FRESH_KEY_S, LATE_MAX_S, Camera
 from harness.camera.serve.outbox import Outbox, SessionAccount
 from harness.camera.serve.packed import PackedClip
-from harness.camera.serve.session import VIDEO, Flow, Session, TcpCarrier
+from harness.camera.serve.session import Flow
 from harness.camera.wire.auth import Credentials
-from harness.camera.wire.rtp import Packet, SenderReport
+from harness.camera.wire.rtp import SenderReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.camera.picture.clip import Clip
-    from harness.camera.serve.live import Timed
     from tests.camera.conftest import Until
 
     Pair = tuple[socket.socket, socket.socket]
 
-PEER = ("127.0.0.1", 5)
-
-
-class Clock:
-    """Stands for the module `time`: stands still until it is moved."""
-
-    now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def time(self) -> float:
-        return self.now_s + 1.7e9
-
-
-CLOCK = Clock()
-
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(CLOCK, "now_s", Clock.now_s)
-    monkeypatch.setattr(live_module, "time", CLOCK)
-    monkeypatch.setattr(session_module, "time", CLOCK)
-    return CLOCK
-
-
-class Clockwork:
-    def __init__(self) -> None:
-        self.scheduled: list[Timed] = []
-
-    def schedule(self, timed: Timed) -> None:
-        self.scheduled.append(timed)
-
-    def open_port(self, camera: Camera) -> None: ...
-
-    def close_port(self, camera: Camera) -> None: ...
-
-
-class Sink:
-    """An outbox that remembers frames, and refuses them while `full`."""
-
-    def __init__(self) -> None:
-        self.blobs: list[bytes] = []
-        self.messages: list[bytes] = []
-        self.full = False
-        self.backlog_bytes = 0
-        self.closed = False
-
-    def send(self, data: bytes) -> None:
-        self.messages.append(data)
-
-    def send_frame(self, blob: bytearray, account: SessionAccount, frame: int) -> bool:
-        if not self.full:
-            self.blobs.append(bytes(blob))
-            account.count(frame)
-        return not self.full
-
-    def packets(self) -> list[Packet]:
-        result = []
-        for blob in self.blobs:
-            position = 0
-            while position < len(blob):
-                assert blob[position : position + 1] == b"$"
-                end = position + 4 + int.from_bytes(blob[position + 2 : position + 4], "big")
-                result.append(Packet.from_bytes(blob[position + 4 : end]))
-                position = end
-        return result
-
-
-HALF_WAY_S = 10.0 + 10.5 / 60  # a camera of that age is between key frames 600 and 620
-
-
-def make(clip: Clip, age_s: float = HALF_WAY_S, fast_start: bool = False) -> Camera:
-    packed = PackedClip.pack(clip)
-    camera = Camera(
-        Clockwork(), "door", packed, "/door", Credentials("", ""), fast_start=fast_start
-    )
-    camera.epoch_s = Clock.now_s - age_s
-    return camera
-
-
-def join(camera: Camera, channel: int = 0) -> tuple[Session, Sink]:
-    sink = Sink()
-    session = camera.open("1", PEER)
-    session.attach(VIDEO, TcpCarrier(sink, channel, channel + 1))  # type: ignore[arg-type]
-    camera.start(session, camera.prepare())
-    return session, sink
-
-
-def turn(camera: Camera, frames: int) -> None:
-    """The next frames, each at the moment it is due."""
-    for _ in range(frames):
-        CLOCK.now_s = max(CLOCK.now_s, camera.due_s)
-        camera.emit(CLOCK.now_s)
+    return stop_the_clock(monkeypatch)
 
 
 def test_starts_with_the_next_key_frame(clip: Clip) -> None:
     camera = make(clip)
     session, sink = join(camera)
     assert camera.next_frame % 20 == 0
-    assert camera.due_s == camera.captured_s(camera.next_frame) > Clock.now_s
+    assert camera.due_s == camera.captured_s(camera.next_frame) > BEGAN_S
     turn(camera, 3)
     assert session.account.first_index == 620
     assert session.account.frames_sent == 3
@@ -289,7 +197,7 @@ def test_an_unwatched_camera_has_no_clock(clip: Clip) -> None:
     assert camera.due_s < math.inf
     camera.stop(session)
     assert camera.due_s == math.inf
-    camera.emit(Clock.now_s)  # a tick that was under way
+    camera.emit(BEGAN_S)  # a tick that was under way
     assert sink.blobs == []
     camera.close(session)
     assert session.account.ended_s is not None
