@@ -8,6 +8,7 @@ import io
 import json
 import random
 import ssl
+import time
 import zipfile
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
+from harness.cloud.access.signer import signed_headers
 from harness.cloud.front.server import CloudServer
 from harness.cloud.service.authority import SymbolicAuthority
 from harness.cloud.service.content import BytesContent, MemoryObjects
@@ -31,12 +33,17 @@ from harness.cloud.service.plane import ControlPlane
 from harness.cloud.service.state import KeptStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from harness.cloud.access.keyring import AccessKey
     from harness.cloud.service.table import Change
 
 ACCOUNT = "123456789012"
+KEYS = {  # account -> access key and secret
+    ACCOUNT: ("AKIDEXAMPLE00001", "not a secret"),
+    "210987654321": ("AKIDEXAMPLE00002", "no secret either"),
+}
 EPOCH_S = 1_700_000_000.0
 WAIT_S = 5.0
 
@@ -325,6 +332,31 @@ class Cloud:
         """A boto3 operation, off the event loop."""
         return await asyncio.to_thread(getattr(client, operation), **parameters)
 
+    def sign(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        service: str = "panorama",
+        headers: Mapping[str, str] | None = None,
+        *,
+        payload: str = "",
+        key: AccessKey | None = None,
+        region: str = "us-east-1",
+        now_s: float | None = None,
+    ) -> dict[str, str]:
+        """Headers of a signed request. `payload` is signed in the place of the body's hash."""
+        return signed_headers(
+            key or self.server.root_key,
+            region,
+            service,
+            method,
+            target,
+            {"Host": f"127.0.0.1:{self.server.api_port}", **(headers or {})},
+            payload or hashlib.sha256(body).hexdigest(),
+            time.time() if now_s is None else now_s,
+        )
+
     def write(self, name: str, certificate: str, key: str) -> Credentials:
         paths = [self.directory / f"{name}.{part}.pem" for part in ("cert", "key", "ca")]
         for path, text in zip(paths, (certificate, key, self.server.ca_pem), strict=True):
@@ -332,7 +364,10 @@ class Cloud:
         return Credentials(*paths)
 
     def claim(self, name: str) -> tuple[str, Credentials]:
-        answer = self.server.plane.call("ProvisionDevice", {"Name": name})
+        return self.unpack(self.server.plane.call("ProvisionDevice", {"Name": name}))
+
+    def unpack(self, answer: Mapping[str, Any]) -> tuple[str, Credentials]:
+        """The id and the claim in what ProvisionDevice answered."""
         with zipfile.ZipFile(io.BytesIO(answer["Certificates"])) as archive:
             files = {entry: archive.read(entry).decode() for entry in archive.namelist()}
         device = str(answer["DeviceId"])
@@ -342,7 +377,13 @@ class Cloud:
 
     async def register(self, name: str) -> tuple[str, Credentials]:
         """Provision over MQTT as a device does; its id and its own credentials."""
-        device, claim = self.claim(name)
+        return await self._register(*self.claim(name))
+
+    async def register_archive(self, answer: Mapping[str, Any]) -> tuple[str, Credentials]:
+        """As `register`, with what ProvisionDevice answered, of whatever plane."""
+        return await self._register(*self.unpack(answer))
+
+    async def _register(self, device: str, claim: Credentials) -> tuple[str, Credentials]:
         key, request = certificate_request(device)
         async with self.mqtt(f"claim-{device}", claim) as client:
             for topic in (CREATE_CERTIFICATE, REGISTER_THING):
@@ -403,6 +444,7 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
         state_dir=tmp_path / "state",
         draw=random.Random(7),
         record=lambda *event: events.append(event),
+        keys=[(account, *key) for account, key in KEYS.items()],
         log=log.append,
     )
     async with server:
@@ -410,21 +452,30 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
 
 
 @pytest.fixture
-def boto(cloud: Cloud) -> Iterator[Callable[[str], Any]]:
-    """Unmodified boto clients by service name."""
+def boto(cloud: Cloud) -> Iterator[Callable[..., Any]]:
+    """Unmodified boto clients by service name, of an account and a region."""
     session = botocore.session.Session()
-    config = botocore.config.Config(
-        retries={"max_attempts": 0}, connect_timeout=WAIT_S, read_timeout=WAIT_S
-    )
     clients = []
 
-    def make(service: str) -> Any:
+    def make(
+        service: str,
+        account: str = ACCOUNT,
+        region: str = "us-east-1",
+        retries: int = 0,
+        signature_version: str | None = None,
+    ) -> Any:
+        config = botocore.config.Config(
+            retries={"max_attempts": retries},
+            connect_timeout=WAIT_S,
+            read_timeout=WAIT_S,
+            signature_version=signature_version,
+        )
         client = session.create_client(
             service,
-            region_name="us-east-1",
+            region_name=region,
             endpoint_url=cloud.server.api_url,
-            aws_access_key_id="AKIDEXAMPLE",
-            aws_secret_access_key="not a secret",
+            aws_access_key_id=KEYS[account][0],
+            aws_secret_access_key=KEYS[account][1],
             config=config,
         )
         clients.append(client)

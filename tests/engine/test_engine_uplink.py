@@ -93,7 +93,11 @@ class Site:
 @asynccontextmanager
 async def site_in(directory: Path) -> AsyncIterator[Site]:
     cloud = CloudServer(state_dir=directory / "cloud", draw=random.Random(1), record=_ignore)
-    async with cloud, ApiClient(cloud.api_url) as client, asyncio.TaskGroup() as group:
+    async with (
+        cloud,
+        ApiClient(cloud.api_url, key=cloud.root_key) as client,
+        asyncio.TaskGroup() as group,
+    ):
         answer = await client.call("ProvisionDevice", {"Name": "north"})
         with zipfile.ZipFile(io.BytesIO(answer["Certificates"])) as archive:
             claim = {name: archive.read(name) for name in archive.namelist()}

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import ssl
+import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
+from harness.cloud.access.signer import signed_headers
 from harness.cloud.api import load
 from harness.cloud.api.error import validation
 from harness.cloud.api.wire import read_answer, read_error, write_request
-from harness.cloud.front.scope import unsigned_header
 from harness.errors import Corrupt, LinkDown, PeerRefused, PeerTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
+
+    from harness.cloud.access.keyring import AccessKey
 
 TIMEOUT_S = 30.0
 ANSWER_BYTES_MAX = 8 << 20
@@ -26,27 +31,31 @@ ANSWER_BYTES_MAX = 8 << 20
 class ApiClient:
     """Calls operations over HTTP; an async context manager.
 
-    Requests carry a credential scope, which routes them, and no signature. Raises `ApiError`
-    for the service's errors, `LinkDown` or `PeerTimeout` when it does not answer.
+    Every request is signed with `key`. `ca_pem` is the authority of an endpoint with TLS. Raises
+    `ApiError` for the service's errors, `LinkDown` or `PeerTimeout` when it does not answer.
     """
 
     def __init__(
         self,
         api_url: str,
         *,
-        account: str = "123456789012",
+        key: AccessKey,
         region: str = "us-east-1",
+        ca_pem: str = "",
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._url = api_url.rstrip("/")
-        self._account = account
+        self._host = self._url.partition("://")[2]
+        self._key = key
+        self._tls = ssl.create_default_context(cadata=ca_pem) if ca_pem else True
         self._region = region
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._service = load()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        connector = aiohttp.TCPConnector(ssl=self._tls)
+        self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
         return self
 
     async def __aexit__(
@@ -91,14 +100,18 @@ class ApiClient:
         self, method: str, target: str, service: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None, "enter the client first"
-        authorization = unsigned_header(service, self._account, self._region)
+        digest = hashlib.sha256(body).hexdigest()
+        sent = signed_headers(
+            self._key, self._region, service, method, target,
+            {**headers, "Host": self._host}, digest, time.time(),
+        )  # fmt: skip
         url = URL(self._url + target, encoded=True)
         try:
             async with self._session.request(
                 method,
                 url,
                 data=io.BytesIO(body) if body else None,  # bytes would be copied
-                headers={**headers, "Authorization": authorization},
+                headers=sent,
             ) as response:
                 data = await _read(response)
                 return response.status, response.headers, data

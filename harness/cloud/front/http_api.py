@@ -1,78 +1,72 @@
-"""The HTTP front: one endpoint for API, STS and objects; another, over mutual TLS, for devices."""
+"""The endpoint for administrators: routed by the credential scope, every request verified."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
 
 from aiohttp import web
 
+from harness.cloud.access.permission import authorize, needed
+from harness.cloud.access.query_v2 import is_presigned_v2
+from harness.cloud.access.refusal import Reason, Refused
+from harness.cloud.access.signature import EMPTY_SHA256
 from harness.cloud.api import ApiError, load
 from harness.cloud.api.error import internal, validation
 from harness.cloud.api.wire import Router, read_request, write_answer, write_error
-from harness.cloud.front.http_object import S3, s3_error, send, split_path
-from harness.cloud.front.scope import Scope, read_scope
-from harness.cloud.front.tls import peer_of
+from harness.cloud.front.admission import split_target
+from harness.cloud.front.http_s3 import S3
+from harness.cloud.front.listener import CLIENT, OPERATION, application, read_body
+from harness.cloud.front.refusal import (
+    neighbour_refusal,
+    object_refusal,
+    query_error,
+    rest_refusal,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from harness.cloud.service.plane import ControlPlane
+    from harness.cloud.access.scope import Claim
+    from harness.cloud.front.admission import Admission
+    from harness.cloud.front.listener import Log
+    from harness.cloud.front.planes import Planes
     from harness.cloud.storage.storage import Storage
 
 _logger = logging.getLogger(__name__)
 
-BODY_BYTES_MAX = 1 << 20  # of an API request
-OPERATION = web.RequestKey("operation", str)
-CLIENT = web.RequestKey("client", str)
-Log: TypeAlias = "Callable[[Mapping[str, Any]], None]"  # one request: never a secret
-Handler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
-
-
-def _application(handler: Handler, listener: str, log: Log) -> web.Application:
-    async def logged(request: web.Request) -> web.StreamResponse:
-        began_s = time.perf_counter()
-        response = await handler(request)
-        log(
-            {
-                "listener": listener,
-                "method": request.method,
-                "path": request.rel_url.raw_path,
-                "status": response.status,
-                "operation": request.get(OPERATION, ""),
-                "client": request.get(CLIENT, ""),
-                "duration_ms": round((time.perf_counter() - began_s) * 1000.0, 3),
-            }
-        )
-        return response
-
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", logged)
-    return application
-
 
 class ApiFront:
-    """Plain HTTP on loopback, for administrators: routed by the service in the scope."""
+    """One listener for the service and its neighbours."""
 
-    def __init__(self, plane: ControlPlane, storage: Storage, log: Log) -> None:
-        self._plane = plane
+    def __init__(
+        self, planes: Planes, admission: Admission, storage: Storage, region: str, log: Log
+    ) -> None:
+        self._planes = planes
+        self._admission = admission
+        self._storage = storage
         self._service = load()
         self._router = Router(self._service)
-        self._storage = storage
-        self._s3 = S3(plane, storage)
-        self.application = _application(self._handle, "api", log)
+        self._s3 = S3(planes, admission, storage, region)
+        self.application = application(self._handle, "api", log)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        scope = read_scope(request.headers, request.query)
-        if scope is not None and scope.service == "s3":
-            request[OPERATION] = f"s3:{request.method}"
-            return await self._s3.handle(request)
-        if scope is not None and scope.service == "sts":
-            return await self._sts(request)
+        if is_presigned_v2(split_target(request)[1]):
+            return await self._s3.handle(request, None)
         try:
-            return await self._call(request, scope)
+            claim = self._admission.claim(request)
+        except Refused as refused:
+            return _refuse_unread(refused, request)
+        service = claim.scope.service
+        if service == "s3":
+            return await self._s3.handle(request, claim)
+        if service == "sts":
+            return await self._sts(request, claim)
+        try:
+            return await self._call(request, claim)
+        except Refused as refused:
+            return rest_refusal(refused)
         except ApiError as error:
             return self._refuse(error)
         except Exception:
@@ -83,89 +77,64 @@ class ApiFront:
         answer = write_error(self._service, error)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
-    async def _call(self, request: web.Request, scope: Scope | None) -> web.Response:
-        if scope is None:
-            raise _denied("MissingAuthenticationTokenException", "The request is not signed.")
-        if scope.service != "panorama":
-            message = f"Service {scope.service} is not served here: panorama, s3 and sts are."
-            raise _denied("AccessDeniedException", message)
-        if scope.account not in (None, self._plane.account):
-            message = f"Account {scope.account} does not exist; this is {self._plane.account}."
-            raise _denied("AccessDeniedException", message)
-        found = self._router.match(request.method, request.rel_url.raw_path)
+    async def _call(self, request: web.Request, claim: Claim) -> web.Response:
+        if claim.scope.service != "panorama":
+            message = f"Service '{claim.scope.service}' is not served: panorama, s3 and sts are."
+            raise Refused(Reason.MALFORMED, message)
+        body = await read_body(request)
+        digest = hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
+        key = await self._admission.admit(request, claim, digest)
+        request[CLIENT] = key.principal.arn
+        path, query = split_target(request)
+        found = self._router.match(request.method, path)
         if found is None:
-            message = f"No operation at {request.method} {request.rel_url.raw_path}."
+            message = f"No operation at {request.method} {path}."
             raise validation(message, reason="UNKNOWN_OPERATION")
         operation, uri = found
         request[OPERATION] = operation.name
-        body = await _body(request)
-        query = request.rel_url.raw_query_string
         parameters = read_request(self._service, operation, uri, query, body)
+        plane = self._planes.get(key.principal.account, claim.scope.region)
+        if key.principal.policies is not None:
+            named = plane.identified(parameters)
+            for asked in needed(operation.name, named, plane.account, plane.region):
+                authorize(key.principal, asked)
         try:
-            answer = write_answer(self._plane.call(operation.name, parameters))
+            answer = write_answer(plane.call(operation.name, parameters))
         finally:  # whatever the answer says, or follows from, is on disk before it leaves
             await self._storage.kept()
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
-    async def _sts(self, request: web.Request) -> web.StreamResponse:
-        """GetCallerIdentity, the one operation of STS that packaging needs."""
+    async def _sts(self, request: web.Request, claim: Claim) -> web.StreamResponse:
+        """GetCallerIdentity, which every principal may ask."""
         try:
-            form = parse_qs((await _body(request)).decode("ascii"))
-        except (ApiError, ValueError):
-            form = {}
+            body = await read_body(request)
+        except ApiError as error:
+            return query_error(error.status, error.code, error.message)
+        form = parse_qs(body.decode("latin-1") or split_target(request)[1])
         if form.get("Action") != ["GetCallerIdentity"]:
-            return s3_error(request, 400, "InvalidAction", "Only GetCallerIdentity is served.")
+            return query_error(400, "InvalidAction", "Only GetCallerIdentity is served.")
         request[OPERATION] = "sts:GetCallerIdentity"
-        account = self._plane.account
+        try:
+            digest = hashlib.sha256(body).hexdigest()
+            key = await self._admission.admit(request, claim, digest, reads=True)
+        except Refused as refused:
+            return neighbour_refusal(refused, request)
+        who = key.principal
         text = (
             '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
-            f"<GetCallerIdentityResult><Arn>arn:aws:iam::{account}:root</Arn>"
-            f"<UserId>{account}</UserId><Account>{account}</Account></GetCallerIdentityResult>"
-            "<ResponseMetadata><RequestId>local</RequestId></ResponseMetadata>"
-            "</GetCallerIdentityResponse>"
+            f"<GetCallerIdentityResult><Arn>{escape(who.arn)}</Arn>"
+            f"<UserId>{escape(who.user_id)}</UserId><Account>{who.account}</Account>"
+            "</GetCallerIdentityResult><ResponseMetadata><RequestId>local</RequestId>"
+            "</ResponseMetadata></GetCallerIdentityResponse>"
         )
         return web.Response(text=text, content_type="text/xml")
 
 
-class DeviceFront:
-    """HTTPS for devices: objects, to who holds an active certificate."""
-
-    def __init__(self, plane: ControlPlane, log: Log) -> None:
-        self._plane = plane
-        self.application = _application(self._handle, "device", log)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        transport = request.transport
-        peer = peer_of(transport.get_extra_info("ssl_object") if transport else None)
-        if peer is None:
-            return s3_error(request, 403, "AccessDenied", "No client certificate.")
-        request[CLIENT] = peer.name
-        reason = self._plane.refusal(peer.name, peer.certificate_id)
-        if reason:
-            return s3_error(request, 403, "AccessDenied", reason)
-        if request.method not in ("GET", "HEAD"):
-            return s3_error(request, 405, "MethodNotAllowed", "Devices read.")
-        bucket, key = split_path(request.rel_url.raw_path)
-        if not self._plane.may_read(peer.name, bucket, key):
-            return s3_error(request, 403, "AccessDenied", f"{peer.name} may not read {key}.")
-        content = self._plane.objects.get(bucket, key)
-        if content is None:
-            return s3_error(request, 404, "NoSuchKey", "The specified key does not exist.")
-        return await send(request, content)
-
-
-def _denied(code: str, message: str) -> ApiError:
-    return ApiError(code, 403, {"Message": message})
-
-
-async def _body(request: web.Request) -> bytes:
-    """The whole body, if it is of a size that any operation could need."""
-    chunks = []
-    size = 0
-    async for chunk in request.content.iter_chunked(1 << 16):
-        size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            message = f"The request body is larger than {BODY_BYTES_MAX} bytes."
-            raise ApiError("RequestEntityTooLargeException", 413, {"Message": message})
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _refuse_unread(refused: Refused, request: web.Request) -> web.Response:
+    """Whom it was meant for is not known for sure: what it looks like decides on the form."""
+    header = request.headers.get("Authorization", "")
+    if "/s3/" in header or "s3%2Faws4_request" in request.raw_path:
+        return object_refusal(refused, request.method)
+    if "X-Amz-Target" in request.headers or request.content_type.endswith("www-form-urlencoded"):
+        return neighbour_refusal(refused, request)
+    return rest_refusal(refused)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import random
 import socket
 import time
 from contextlib import AsyncExitStack, suppress
@@ -10,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
+from harness.cloud.front.admission import Admission
 from harness.cloud.front.broker import EmbeddedBroker
-from harness.cloud.front.http_api import ApiFront, DeviceFront
-from harness.cloud.front.tls import CLOSE_TIMEOUT_S, server_context
+from harness.cloud.front.http_api import ApiFront
+from harness.cloud.front.http_device import DeviceFront
+from harness.cloud.front.keys import kept_keyring
+from harness.cloud.front.planes import Planes
+from harness.cloud.front.tls import CLOSE_TIMEOUT_S, api_context, server_context
 from harness.cloud.front.x509 import X509Authority
 from harness.cloud.service.core import Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
@@ -20,13 +26,14 @@ from harness.cloud.storage.storage import Storage
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    import random
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from harness.cloud.front.http_api import Log
+    from harness.cloud.access.keyring import AccessKey, Keyring
+    from harness.cloud.front.listener import Log
+    from harness.cloud.service.content import Content
     from harness.cloud.service.core import Record
     from harness.cloud.storage.journal import WriteFailed
 
@@ -43,13 +50,22 @@ class CloudServer:
 
     Ports of 0 are chosen by the system and readable once entered, like `plane` and `api_url`.
     `clock` is what the plane calls time (seconds since the epoch; may run faster than the wall
-    clock); certificates always go by wall time. All that the plane knows is kept in `state_dir`
-    and taken up from there, so `draw` must not repeat itself where a state is used again. `log`
-    gets one mapping a request, free of secrets. Raises `InputError` when a port is taken or the
-    state cannot be used.
+    clock); certificates and signatures always go by wall time. All that the plane knows is kept
+    in `state_dir` and taken up from there, so `draw` must not repeat itself where a state is used
+    again. `log` gets one mapping a request, free of secrets.
+
+    `plane` is that of `account` and `region`; others come to be when a request is signed for
+    them. `keys` are root keys as (account, access key, secret). Without one for `account` it is
+    drawn once, kept in the state and readable as `root_key`. Beyond loopback the API is HTTPS
+    only, as with `tls`.
+
+    Raises `InputError` when a port is taken, a key cannot be one or the state cannot be used.
     """
 
     plane: ControlPlane
+    planes: Planes
+    keyring: Keyring
+    root_key: AccessKey
     api_url: str
     https_url: str
     api_port: int
@@ -70,6 +86,8 @@ class CloudServer:
         mqtt_port: int = 0,
         account: str = "123456789012",
         region: str = "us-east-1",
+        keys: Sequence[tuple[str, str, str]] = (),
+        tls: bool = False,
         log: Log = _no_log,
     ) -> None:
         self._state_dir = state_dir
@@ -81,7 +99,9 @@ class CloudServer:
         self._ports = {"api": api_port, "https": https_port, "mqtt": mqtt_port}
         self._account = account
         self._region = region
+        self._keys = keys
         self._log = log
+        self.tls = tls or not _is_loopback(host)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -116,41 +136,60 @@ class CloudServer:
         self.api_port, self.https_port, self.mqtt_port = (
             int(sockets[name].getsockname()[1]) for name in ("api", "https", "mqtt")
         )
-        self.api_url = f"http://{self._host}:{self.api_port}"
+        self.api_url = f"{'https' if self.tls else 'http'}://{self._host}:{self.api_port}"
         self.https_url = f"https://{self._host}:{self.https_port}"
         self._storage = storage = await stack.enter_async_context(Storage(self._state_dir))
+        self.keyring = kept_keyring(self._state_dir, self._account, self._keys)
+        self.root_key = self.keyring.root(self._account)
         certificates = self._state_dir / "tls"
         certificates.mkdir(mode=0o700, exist_ok=True)
-        authority = X509Authority.kept_in(certificates / "authority.pem")
-        self.ca_pem = authority.ca_pem
-        context = server_context(authority.issue_server(self._host), certificates)
-        self.plane = self._plane(authority, storage)
-        self._broker = EmbeddedBroker(self.plane, storage.kept, sockets["mqtt"], context)
+        self._authority = X509Authority.kept_in(certificates / "authority.pem")
+        self.ca_pem = self._authority.ca_pem
+        identity = self._authority.issue_server(self._host)
+        context = server_context(identity, certificates)
+        self.planes = Planes(self._plane)
+        self.plane = self.planes.get(self._account, self._region)
+        for name in storage.planes():
+            self.planes.get(*name.split("/"))
+        self._broker = EmbeddedBroker(self.planes, storage.kept, sockets["mqtt"], context)
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
-        api = ApiFront(self.plane, storage, self._log).application
-        await self._serve(stack, api, sockets["api"], None)
-        device = DeviceFront(self.plane, self._log).application
+        admission = Admission(self.keyring, time.time, _nowhere)
+        api = ApiFront(self.planes, admission, storage, self._region, self._log).application
+        secured = api_context(identity, certificates) if self.tls else None
+        await self._serve(stack, api, sockets["api"], secured)
+        device = DeviceFront(self.planes, self._log).application
         await self._serve(stack, device, sockets["https"], context)
         ticker = asyncio.create_task(self._expire(), name="cloud expiry")
         stack.push_async_callback(_end, ticker)
 
-    def _plane(self, authority: X509Authority, storage: Storage) -> ControlPlane:
-        store = storage.store(f"{self._account}/{self._region}")
-        return ControlPlane(
+    def publish_image(
+        self, version: str, manifest: bytes, payload: Content, *, required: bool = False
+    ) -> None:
+        """Put a firmware image into the catalogue, which is the same in every plane."""
+        for plane in self.planes:
+            plane.publish_image(version, manifest, payload, required=required)
+
+    def _plane(self, account: str, region: str) -> ControlPlane:
+        home = (account, region) == (self._account, self._region)
+        store = self._storage.store(f"{account}/{region}")
+        plane = ControlPlane(
             clock=self._clock,
-            draw=self._draw,
-            authority=authority,
-            objects=storage.objects(store),
+            draw=self._draw if home else random.Random(self._draw.getrandbits(64)),
+            authority=self._authority,
+            objects=self._storage.objects(store),
             publish=lambda client, topic, payload: self._broker.publish(client, topic, payload),
             record=self._record,
             endpoints=Endpoints(self.api_url, self._host, self.mqtt_port, self.https_url),
             disconnect=self.disconnect,
-            account=self._account,
-            region=self._region,
+            account=account,
+            region=region,
             settings=self._settings,
             store=store,
         )
+        if not home:
+            plane.adopt_images(self.plane)
+        return plane
 
     def _listen(self, stack: AsyncExitStack, name: str, port: int) -> socket.socket:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -187,8 +226,20 @@ class CloudServer:
 
     async def _expire(self) -> None:
         while True:
-            self.plane.expire()
+            self.planes.expire()
             await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+async def _nowhere(_: str) -> AccessKey | None:
+    """Where keys are looked for that the keyring does not have."""
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _end(task: asyncio.Task[None]) -> None:

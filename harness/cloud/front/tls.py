@@ -1,4 +1,4 @@
-"""TLS towards devices: 1.2 or newer, forward secrecy, a client certificate always."""
+"""TLS 1.2 or newer with forward secrecy; towards devices with client certificates always."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ class Peer:
 
 
 def server_context(identity: Identity, directory: Path) -> ssl.SSLContext:
-    """A context that requires client certificates of the authority in `identity`."""
+    """For devices: requires client certificates of the authority in `identity`."""
+    context = api_context(identity, directory)
+    context.load_verify_locations(cadata=identity.ca_pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def api_context(identity: Identity, directory: Path) -> ssl.SSLContext:
+    """For administrators, who sign their requests instead of showing a certificate."""
     certificate, key = directory / "server.cert.pem", directory / "server.key.pem"
     key.touch(mode=0o600)
     certificate.write_text(identity.certificate_pem, encoding="ascii")
@@ -35,8 +43,6 @@ def server_context(identity: Identity, directory: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.load_cert_chain(certificate, key)
-    context.load_verify_locations(cadata=identity.ca_pem)
-    context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

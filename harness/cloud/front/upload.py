@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import io
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from harness.cloud.access.refusal import Reason, Refused
 from harness.cloud.service.content import BytesContent
 from harness.cloud.storage.files import INLINE_BYTES_MAX
 from harness.errors import Corrupt
@@ -16,12 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from harness.cloud.access.signature import ChunkSigner
     from harness.cloud.service.content import Content
     from harness.cloud.storage.files import ContentFiles
 
 OBJECT_BYTES_MAX = 5 << 30  # S3's limit of one PUT
 _LINE_BYTES_MAX = 4096
 _TRAILERS_MAX = 16
+_TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
 class _Source(Protocol):
@@ -42,31 +46,63 @@ async def plain(source: _Source) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def aws_chunked(source: _Source, trailers: dict[str, str]) -> AsyncIterator[bytes]:
+async def aws_chunked(
+    source: _Source, trailers: dict[str, str], signer: ChunkSigner | None = None
+) -> AsyncIterator[bytes]:
     """The data of an aws-chunked body; its trailing headers go into `trailers`, lower case.
 
-    Chunk signatures are skipped. Raises `Corrupt` when the framing is wrong.
+    With a `signer` every chunk and the trailers must be signed: raises `Refused` at the first
+    that is not what was signed. Raises `Corrupt` when the framing is wrong.
     """
     while True:
-        line = await _line(source)
-        try:
-            size = int(line.partition(";")[0], 16)
-        except ValueError:
-            raise Corrupt(f"aws-chunked body: {line[:40]!r} is no chunk size") from None
+        size, signature = _chunk_head(await _line(source))
+        left, digest = size, hashlib.sha256()
+        while left > 0:
+            data = await source.readexactly(min(left, _CHUNK_BYTES))
+            left -= len(data)
+            if signer is not None:
+                digest.update(data)
+            yield data
+        if signer is not None:
+            _compare(signer.chunk(digest.hexdigest()), signature)
         if size == 0:
             break
-        while size > 0:
-            data = await source.readexactly(min(size, _CHUNK_BYTES))
-            size -= len(data)
-            yield data
         if await source.readexactly(2) != b"\r\n":
             raise Corrupt("aws-chunked body: chunk without line end")
+    await _trailers(source, trailers, signer)
+
+
+async def _trailers(source: _Source, trailers: dict[str, str], signer: ChunkSigner | None) -> None:
+    lines = b""
     for _ in range(_TRAILERS_MAX):
         line = await _line(source)
         if not line:
-            return
+            break
         name, _, value = line.partition(":")
-        trailers[name.strip().lower()] = value.strip()
+        name, value = name.strip().lower(), value.strip()
+        if name != _TRAILER_SIGNATURE:
+            lines += f"{name}:{value}\n".encode()
+            trailers[name] = value
+        elif signer is not None:
+            _compare(signer.trailer(hashlib.sha256(lines).hexdigest()), value)
+            lines = b""
+    if lines and signer is not None:
+        raise Refused(Reason.MISMATCH, "The trailing headers are not signed.")
+
+
+def _chunk_head(line: str) -> tuple[int, str]:
+    """The size and the signature (empty without one) of a chunk."""
+    size, _, extension = line.partition(";")
+    try:
+        return int(size, 16), extension.strip().removeprefix("chunk-signature=")
+    except ValueError:
+        raise Corrupt(f"aws-chunked body: {line[:40]!r} is no chunk size") from None
+
+
+def _compare(expected: str, given: str) -> None:
+    if not hmac.compare_digest(expected.encode(), given.encode()):
+        message = "The chunk signature we calculated does not match the one you provided."
+        raise Refused(Reason.MISMATCH, message)
 
 
 async def _line(source: _Source) -> str:
@@ -107,6 +143,10 @@ class Upload:
         self._partial = self._files.partial()
         self._file = self._partial.open("xb")
         self._file.write(before)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
 
     @property
     def etag(self) -> str:

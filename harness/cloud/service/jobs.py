@@ -33,7 +33,7 @@ class Jobs:
     ) -> None:  # fmt: skip
         self._core.store.images[version] = Image(version, manifest, required)
         self._core.objects.put(FIRMWARE_BUCKET, _manifest_key(version), manifest_content)
-        self._core.objects.put(FIRMWARE_BUCKET, _payload_key(version), payload)
+        self._core.objects.put(FIRMWARE_BUCKET, payload_key(version), payload)
         for device in self._core.store.devices.values():
             self._devices.refresh(device)
 
@@ -86,7 +86,7 @@ class Jobs:
             "imageVersion": image,
             "allowMajorVersionUpdate": bool(config.get("AllowMajorVersionUpdate")),
             "manifestUrl": self._core.object_url(FIRMWARE_BUCKET, _manifest_key(image)),
-            "imageUrl": self._core.object_url(FIRMWARE_BUCKET, _payload_key(image)),
+            "imageUrl": self._core.object_url(FIRMWARE_BUCKET, payload_key(image)),
         }
 
     def describe(self, parameters: Parameters) -> Answer:
@@ -179,5 +179,5 @@ def _manifest_key(version: str) -> str:
     return f"images/{version}/manifest"
 
 
-def _payload_key(version: str) -> str:
+def payload_key(version: str) -> str:
     return f"images/{version}/payload"

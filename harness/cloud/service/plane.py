@@ -15,10 +15,17 @@ from harness.cloud.api.validation import check
 from harness.cloud.service.applications import SHADOW, Applications
 from harness.cloud.service.cameras import Cameras
 from harness.cloud.service.content import BytesContent
-from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Endpoints, Settings
+from harness.cloud.service.core import (
+    DEPLOYMENT_BUCKET,
+    FIRMWARE_BUCKET,
+    Answer,
+    Core,
+    Endpoints,
+    Settings,
+)
 from harness.cloud.service.devices import CLAIM_PREFIX, Devices
-from harness.cloud.service.jobs import Jobs
-from harness.cloud.service.packages import Packages
+from harness.cloud.service.jobs import Jobs, payload_key
+from harness.cloud.service.packages import NAME_PREFIX, Packages
 from harness.cloud.service.provisioning import Provisioning
 from harness.cloud.service.state import Store
 
@@ -250,13 +257,36 @@ class ControlPlane:
     def images(self) -> Mapping[str, Image]:
         return self._core.store.images
 
+    def adopt_images(self, other: ControlPlane) -> None:
+        """Take over the vendor's catalogue of another account or region: it is one and the same."""
+        for image in other.images.values():
+            payload = other.objects.get(FIRMWARE_BUCKET, payload_key(image.version))
+            if payload is not None:
+                self.publish_image(image.version, image.manifest, payload, required=image.required)
+
     @property
     def objects(self) -> ObjectStore:
         return self._core.objects
 
+    def knows(self, device: str) -> bool:
+        """Whether this plane provisioned a device and has not deleted it."""
+        return device in self._core.store.devices
+
+    def identified(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parameters with ids where names are allowed, for whoever compares resources."""
+        package = str(parameters.get("PackageId", ""))
+        if not package.startswith(NAME_PREFIX):
+            return parameters
+        found = self._core.store.package_names.get(package.removeprefix(NAME_PREFIX))
+        return {**parameters, "PackageId": found or package}
+
     @property
     def account(self) -> str:
         return self._core.account
+
+    @property
+    def region(self) -> str:
+        return self._core.region
 
 
 def _merged(target: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ async def _bring_up(
         )
         for camera in plan.cameras
     }
-    client = await stack.enter_async_context(ApiClient(cloud.api_url))
+    client = await stack.enter_async_context(ApiClient(cloud.api_url, key=cloud.root_key))
     (directory / "nodes").mkdir()
     nodes = Nodes(
         group, directory / "nodes", cameras, recorder.note, recorder.elapsed, recorder.name
@@ -232,7 +232,7 @@ async def _bring_up(
     boards = [appliance.profile.board for appliance in plan.appliances]
     for image in plan.images:
         signed, payload = signed_image(image, boards, plan.seed, virtual=False)
-        cloud.plane.publish_image(image.version, signed, payload)
+        cloud.publish_image(image.version, signed, payload)
     return ProcessSite(plan, recorder, cloud, client, cameras, nodes, machines, links, group)
 
 

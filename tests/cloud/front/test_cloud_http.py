@@ -10,16 +10,18 @@ import io
 import json
 import random
 import socket
+import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
+from harness.cloud.access.keyring import Keyring
 from harness.cloud.api import ApiError
 from harness.cloud.front.client import ApiClient
-from harness.cloud.front.http_api import BODY_BYTES_MAX
-from harness.cloud.front.scope import Scope, read_scope, unsigned_header
+from harness.cloud.front.listener import BODY_BYTES_MAX
 from harness.cloud.front.server import CloudServer
 from harness.errors import InputError, LinkDown, PeerRefused
 
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-PANORAMA = {"Authorization": unsigned_header("panorama", "123456789012", "us-east-1")}
-S3 = {"Authorization": unsigned_header("s3", "123456789012", "us-east-1")}
+SIGNED = "panorama"  # the service that a test request is signed for
 
 
 @pytest.fixture
@@ -40,37 +41,29 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def api(cloud: Any) -> AsyncIterator[ApiClient]:
-    async with ApiClient(cloud.server.api_url) as client:
+    async with ApiClient(cloud.server.api_url, key=cloud.server.root_key) as client:
         yield client
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "headers", "body", "status", "code", "reason"),
+    ("method", "path", "signed", "body", "status", "code", "reason"),
     [
-        ("GET", "/nothing", PANORAMA, b"", 400, "ValidationException", "UNKNOWN_OPERATION"),
-        ("PATCH", "/devices", PANORAMA, b"", 400, "ValidationException", "UNKNOWN_OPERATION"),
-        ("POST", "/devices", PANORAMA, b"{", 400, "ValidationException", "CANNOT_PARSE"),
-        ("POST", "/devices", PANORAMA, b"[1]", 400, "ValidationException", "CANNOT_PARSE"),
-        ("POST", "/devices", PANORAMA, b"\xff", 400, "ValidationException", "CANNOT_PARSE"),
+        ("GET", "/nothing", SIGNED, b"", 400, "ValidationException", "UNKNOWN_OPERATION"),
+        ("PATCH", "/devices", SIGNED, b"", 400, "ValidationException", "UNKNOWN_OPERATION"),
+        ("POST", "/devices", SIGNED, b"{", 400, "ValidationException", "CANNOT_PARSE"),
+        ("POST", "/devices", SIGNED, b"[1]", 400, "ValidationException", "CANNOT_PARSE"),
+        ("POST", "/devices", SIGNED, b"\xff", 400, "ValidationException", "CANNOT_PARSE"),
         (
-            "POST", "/devices", PANORAMA, b'{"Name": 5}', 400,
+            "POST", "/devices", SIGNED, b'{"Name": 5}', 400,
             "ValidationException", "FIELD_VALIDATION_FAILED",
         ),
         (
-            "GET", "/devices?MaxResults=many", PANORAMA, b"", 400,
+            "GET", "/devices?MaxResults=many", SIGNED, b"", 400,
             "ValidationException", "FIELD_VALIDATION_FAILED",
         ),
-        ("GET", "/devices", {}, b"", 403, "MissingAuthenticationTokenException", None),
+        ("GET", "/devices", "", b"", 403, "MissingAuthenticationTokenException", None),
         (
-            "GET", "/devices", {"Authorization": unsigned_header("iam", "1" * 12, "x")}, b"", 403,
-            "AccessDeniedException", None,
-        ),
-        (
-            "GET", "/devices", {"Authorization": unsigned_header("panorama", "1" * 12, "x")},
-            b"", 403, "AccessDeniedException", None,
-        ),
-        (
-            "POST", "/devices", PANORAMA, b" " * (BODY_BYTES_MAX + 1), 413,
+            "POST", "/devices", SIGNED, b" " * (BODY_BYTES_MAX + 1), 413,
             "RequestEntityTooLargeException", None,
         ),
     ],
@@ -80,13 +73,14 @@ async def test_bad_requests_are_answered_in_the_services_shape(
     session: aiohttp.ClientSession,
     method: str,
     path: str,
-    headers: dict[str, str],
+    signed: str,
     body: bytes,
     status: int,
     code: str,
     reason: str | None,
 ) -> None:
-    url = cloud.server.api_url + path
+    url = URL(cloud.server.api_url + path, encoded=True)
+    headers = cloud.sign(method, path, body, signed) if signed else {}
     async with session.request(method, url, headers=headers, data=io.BytesIO(body)) as answer:
         assert answer.status == status
         assert answer.headers["x-amzn-ErrorType"] == code
@@ -102,7 +96,8 @@ async def test_a_defect_of_ours_is_an_internal_error_without_details(
         raise RuntimeError("password=hunter2")
 
     monkeypatch.setattr(cloud.server.plane, "call", fail)
-    async with session.get(f"{cloud.server.api_url}/devices", headers=PANORAMA) as answer:
+    headers = cloud.sign("GET", "/devices")
+    async with session.get(f"{cloud.server.api_url}/devices", headers=headers) as answer:
         assert answer.status == 500
         assert answer.headers["x-amzn-ErrorType"] == "InternalServerException"
         assert "hunter2" not in await answer.text()
@@ -158,7 +153,8 @@ async def test_the_client_uploads_objects(cloud: Any, api: ApiClient) -> None:
 async def test_a_server_that_is_gone_is_a_link_that_is_down() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    async with ApiClient(f"http://127.0.0.1:{port}") as client:
+    key = Keyring(time.time).add_root("123456789012")
+    async with ApiClient(f"http://127.0.0.1:{port}", key=key) as client:
         with pytest.raises(LinkDown, match="GET /devices"):
             await client.call("ListDevices")
 
@@ -188,7 +184,10 @@ async def put(
     session: aiohttp.ClientSession, cloud: Any, headers: dict[str, str], body: bytes
 ) -> tuple[int, str]:
     url = f"{cloud.server.api_url}/bucket/key"
-    async with session.put(url, headers={**S3, **headers}, data=body) as answer:
+    chunked = "aws-chunked" in headers.values()
+    payload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER" if chunked else "UNSIGNED-PAYLOAD"
+    signed = cloud.sign("PUT", "/bucket/key", b"", "s3", headers, payload=payload)
+    async with session.put(url, headers=signed, data=body) as answer:
         return answer.status, await answer.text()
 
 
@@ -235,8 +234,10 @@ async def test_the_upload_waits_for_100_continue(cloud: Any) -> None:
     def exchange() -> tuple[bytes, int]:
         port = cloud.server.api_port
         with socket.create_connection(("127.0.0.1", port), timeout=5.0) as raw:
-            head = f"PUT /b/k HTTP/1.1\r\nHost: x\r\nAuthorization: {S3['Authorization']}\r\n"
-            raw.sendall(f"{head}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n".encode())
+            signed = cloud.sign("PUT", "/b/k", b"abc", "s3")
+            head = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+            head += "Content-Length: 3\r\nExpect: 100-continue\r\n"
+            raw.sendall(f"PUT /b/k HTTP/1.1\r\n{head}\r\n".encode())
             interim = raw.recv(100)
             raw.sendall(b"abc")
             response = http.client.HTTPResponse(raw)
@@ -246,28 +247,6 @@ async def test_the_upload_waits_for_100_continue(cloud: Any) -> None:
     interim, status = await asyncio.to_thread(exchange)
     assert interim.startswith(b"HTTP/1.1 100 Continue")
     assert status == 200
-
-
-# --- scope ---------------------------------------------------------------------------------
-
-
-def test_the_scope_names_service_and_account() -> None:
-    header = unsigned_header("s3", "210987654321", "eu-west-1")
-    scope = read_scope({"Authorization": header}, {})
-    assert scope == Scope("210987654321", "19700101", "eu-west-1", "s3")
-    assert scope.account == "210987654321"
-    query = {"X-Amz-Credential": "AKIDEXAMPLE/20260101/us-east-1/s3/aws4_request"}
-    presigned = read_scope({}, query)
-    assert presigned is not None
-    assert (presigned.service, presigned.account) == ("s3", None)
-
-
-@pytest.mark.parametrize(
-    "header",
-    ["", "Bearer x", "AWS4-HMAC-SHA256 Credential=a/b", "AWS4-HMAC-SHA256 " + "x" * 10_000],
-)
-def test_what_is_no_scope(header: str) -> None:
-    assert read_scope({"Authorization": header}, {}) is None
 
 
 # --- time ----------------------------------------------------------------------------------

@@ -68,7 +68,10 @@ async def still_waiting(task: asyncio.Task[Any]) -> bool:
 
 
 async def test_an_answer_waits_for_the_disk(disk: SlowDisk, cloud: Any) -> None:
-    async with ApiClient(cloud.server.api_url) as client, asyncio.TaskGroup() as group:
+    async with (
+        ApiClient(cloud.server.api_url, key=cloud.server.root_key) as client,
+        asyncio.TaskGroup() as group,
+    ):
         with disk.held():
             made = group.create_task(client.call("CreatePackage", {"PackageName": "counter"}))
             assert await still_waiting(made)
@@ -81,7 +84,10 @@ async def test_an_answer_waits_for_the_disk(disk: SlowDisk, cloud: Any) -> None:
 
 
 async def test_a_refusal_waits_for_what_it_follows_from(disk: SlowDisk, cloud: Any) -> None:
-    async with ApiClient(cloud.server.api_url) as client, asyncio.TaskGroup() as group:
+    async with (
+        ApiClient(cloud.server.api_url, key=cloud.server.root_key) as client,
+        asyncio.TaskGroup() as group,
+    ):
         with disk.held():
             made = group.create_task(client.call("CreatePackage", {"PackageName": "counter"}))
             assert await still_waiting(made)
@@ -101,7 +107,10 @@ async def conflict(client: ApiClient) -> str:
 async def test_an_upload_is_acknowledged_when_it_is_kept(
     disk: SlowDisk, cloud: Any, size: int
 ) -> None:
-    async with ApiClient(cloud.server.api_url) as client, asyncio.TaskGroup() as group:
+    async with (
+        ApiClient(cloud.server.api_url, key=cloud.server.root_key) as client,
+        asyncio.TaskGroup() as group,
+    ):
         with disk.held():
             put = group.create_task(client.put_object("bucket", "key", b"x" * size))
             assert await still_waiting(put)
@@ -144,7 +153,7 @@ async def test_a_full_disk_ends_acknowledgements(disk: SlowDisk, cloud: Any) -> 
     device, credentials = await cloud.register("north")
     topic = shadow_update(device, "device")
     report = json.dumps({"state": {"reported": {"slot": "a"}}})
-    async with ApiClient(cloud.server.api_url) as client:
+    async with ApiClient(cloud.server.api_url, key=cloud.server.root_key) as client:
         async with cloud.mqtt(device, credentials) as link:
             disk.full = True
             with pytest.raises(aiomqtt.MqttError):
@@ -164,7 +173,7 @@ async def test_a_restart_knows_everything_and_everybody(tmp_path: Path, cloud: A
     async with server(directory) as first:
         cloud.server, before = first, cloud.server
         device, credentials = await cloud.register("north")
-        async with ApiClient(first.api_url) as client:
+        async with ApiClient(first.api_url, key=first.root_key) as client:
             await client.put_object("bucket", "key", b"x" * 100_000)
     async with server(directory, seed=2) as second:
         cloud.server = second
