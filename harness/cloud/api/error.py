@@ -47,9 +47,19 @@ def not_found(kind: str, identifier: str) -> ApiError:
     return ApiError("ResourceNotFoundException", 404, members)
 
 
-def conflict(kind: str, identifier: str, message: str) -> ApiError:
-    """409: the resource is in a state that does not allow what was asked."""
-    members = {"Message": message, "ResourceId": identifier, "ResourceType": kind}
+def conflict(
+    kind: str, identifier: str, message: str, error_id: str = "", **arguments: str
+) -> ApiError:
+    """409: the resource is in a state that does not allow what was asked.
+
+    `error_id` names the reason for programs, `arguments` are what led to it.
+    """
+    members: dict[str, Any] = {"Message": message, "ResourceId": identifier, "ResourceType": kind}
+    if error_id:
+        members["ErrorId"] = error_id
+        members["ErrorArguments"] = [
+            {"Name": name, "Value": value} for name, value in arguments.items()
+        ]
     return ApiError("ConflictException", 409, members)
 
 

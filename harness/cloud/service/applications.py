@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.topic import shadow_delta
-from harness.cloud.api.error import conflict, not_found, over_quota, validation
+from harness.cloud.api.error import ApiError, conflict, over_quota, validation
 from harness.cloud.service import deployment
 from harness.cloud.service.content import BytesContent
-from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Parameters, page
-from harness.cloud.service.state import Instance
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Parameters
+from harness.cloud.service.state import DEPLOYING, REMOVING, Instance
 from harness.record.kind import CLOUD_INSTANCE
 
 if TYPE_CHECKING:
     from harness.appliance.graph import Graph
-    from harness.cloud.service.devices import Devices
+    from harness.cloud.service.instances import Instances
     from harness.cloud.service.packages import Packages
-    from harness.cloud.service.state import Device, NodeRecord
+    from harness.cloud.service.state import Device
 
 SHADOW = "applications"
-CONTEXT = "default"  # the one runtime context of an instance
 
 # Status descriptions as the vendor's developer guide shows them (2024 edition).
 SCHEDULED = "Deployment Workflow has been scheduled."
@@ -44,19 +43,17 @@ _REMOVING = {
     "STOP_ERROR": "REMOVAL_FAILED",
     "REMOVAL_FAILED": "REMOVAL_FAILED",
 }
-_UNHEALTHY = frozenset({"INSTALL_ERROR", "LAUNCH_ERROR", "STOP_ERROR", "REMOVAL_FAILED"})
+_STATUSES = frozenset({*_DEPLOYING, *_REMOVING})  # all that a device may report
+NODE_STATUSES = ("RUNNING", "ERROR", "NOT_AVAILABLE", "PAUSED")
 _DESCRIPTION_MAX = 255
-_FILTERS = {
-    f"PROCESSING_{what}": (f"{what}_PENDING", f"{what}_REQUESTED", f"{what}_IN_PROGRESS")
-    for what in ("DEPLOYMENT", "REMOVAL")
-}
+DEVICE_DELETED = "The device was deleted."
 
 
 class Applications:
-    def __init__(self, core: Core, devices: Devices, packages: Packages) -> None:
+    def __init__(self, core: Core, packages: Packages, instances: Instances) -> None:
         self._core = core
-        self._devices = devices
         self._packages = packages
+        self._instances = instances
 
     # --- operations ---------------------------------------------------------------------
 
@@ -69,8 +66,9 @@ class Applications:
         now_s, identifier = self._core.clock(), self._core.new_id("applicationInstance")
         arn = self._core.arn(f"applicationInstance/{identifier}")
         instance = Instance(
-            identifier, arn, device.id, device.name, now_s, now_s, resolved.nodes, parameters
-        )
+            identifier, arn, device.id, device.name, now_s, now_s, resolved.nodes, parameters,
+            paused=resolved.paused, tags=dict(parameters.get("Tags") or {}),
+        )  # fmt: skip
         self._core.store.instances[identifier] = instance
         device.instances.append(identifier)
         self._move(instance, "DEPLOYMENT_PENDING", SCHEDULED)
@@ -83,56 +81,48 @@ class Applications:
             "url": self._core.object_url(DEPLOYMENT_BUCKET, key),
             "sha256": hashlib.sha256(document).hexdigest(),
         }
-        self._want(device, identifier, wanted)
+        self._want(device, identifier, wanted | _paused(instance))
         if replaced is not None:
             self._retire(device, replaced)
         self._tell(device)
         return {"ApplicationInstanceId": identifier}
 
-    def describe(self, parameters: Parameters) -> Answer:
-        instance = self._get(parameters["ApplicationInstanceId"])
-        request = instance.request
-        return {
-            **self._summary(instance),
-            "ApplicationInstanceIdToReplace": request.get("ApplicationInstanceIdToReplace"),
-            "RuntimeRoleArn": request.get("RuntimeRoleArn"),
-            "LastUpdatedTime": instance.updated_s,
-        }
-
-    def list(self, parameters: Parameters) -> Answer:
-        device, status = parameters.get("DeviceId"), parameters.get("StatusFilter")
-        statuses = _FILTERS.get(status, (status,)) if status else None
-        found = [
-            instance
-            for instance in self._core.store.instances.values()
-            if device in (None, instance.device)
-            and (statuses is None or instance.status in statuses)
-        ]
-        instances, token = page(found, parameters, self._summary)
-        return {"ApplicationInstances": instances, "NextToken": token}
-
-    def list_nodes(self, parameters: Parameters) -> Answer:
-        instance = self._get(parameters["ApplicationInstanceId"])
-        nodes, token = page(instance.nodes, parameters, lambda node: self._node(instance, node))
-        return {"NodeInstances": nodes, "NextToken": token}
-
     def remove(self, parameters: Parameters) -> Answer:
-        instance = self._get(parameters["ApplicationInstanceId"])
+        instance = self._instances.get(parameters["ApplicationInstanceId"])
         device = self._core.store.devices.get(instance.device)
         if instance.desired == "REMOVED" and instance.status != "REMOVAL_FAILED":
             message = f"The instance is being removed or was removed: {instance.status}."
-            raise conflict("APPLICATION_INSTANCE", instance.id, message)
-        if device is None:
-            raise conflict("APPLICATION_INSTANCE", instance.id, "Its device was deleted.")
+            raise _conflict(instance, message, "InstanceRemoved")
+        if device is None or device.provisioning == "DELETING":
+            raise _conflict(instance, "Its device was deleted.", "DeviceDeleted")
         self._retire(device, instance)
         self._tell(device)
         return {}
 
-    def _get(self, identifier: str) -> Instance:
-        instance = self._core.store.instances.get(identifier)
-        if instance is None:
-            raise not_found("APPLICATION_INSTANCE", identifier)
-        return instance
+    def signal(self, parameters: Parameters) -> Answer:
+        """Pause or resume camera nodes: desired of the device, which says when it has done so."""
+        instance = self._instances.get(parameters["ApplicationInstanceId"])
+        device = self._core.store.devices.get(instance.device)
+        if instance.desired == "REMOVED" or device is None:
+            name = "ApplicationInstanceId"
+            message = f"Application instance {instance.id} is not wanted to run any more."
+            raise validation(message, [(name, "is not an instance that runs")])
+        paused = sorted(signalled(instance, parameters["NodeSignals"]))
+        if paused != instance.paused:
+            instance.paused = paused
+            entry = device.shadow(SHADOW).desired["instances"][instance.id]
+            self._want(device, instance.id, {**entry, "paused": paused})
+            self._tell(device)
+        return {"ApplicationInstanceId": instance.id}
+
+    def abandon(self, device: Device) -> None:
+        """The device is being deleted: what it has not done yet it never will."""
+        for identifier in device.instances:
+            instance = self._core.store.instances[identifier]
+            if instance.status in DEPLOYING:
+                self._move(instance, "DEPLOYMENT_FAILED", DEVICE_DELETED)
+            elif instance.status in REMOVING:
+                self._move(instance, "REMOVAL_FAILED", DEVICE_DELETED)
 
     def _on(self, device: Device, identifier: str) -> Instance | None:
         """An instance that has not been removed from the device."""
@@ -217,7 +207,10 @@ class Applications:
 
     def reported(self, device: Device, reported: Mapping[str, Any]) -> None:
         """The `applications` shadow was reported; a null means that an instance is gone."""
-        for identifier, report in (reported.get("instances") or {}).items():
+        instances = reported.get("instances")
+        if not isinstance(instances, Mapping):
+            return
+        for identifier, report in instances.items():
             instance = self._on(device, identifier)
             if instance is None:
                 continue
@@ -237,10 +230,14 @@ class Applications:
 
     def _follow(self, instance: Instance, report: Mapping[str, Any]) -> None:
         status = report.get("status", instance.reported)
-        instance.reported = str(status)
+        if status not in _STATUSES:
+            return
+        instance.reported = status
         instance.reported_s = self._core.clock()
-        if isinstance(report.get("nodes"), Mapping):
-            instance.node_statuses = report["nodes"]
+        nodes = report.get("nodes")
+        if isinstance(nodes, Mapping):
+            known = {node: said for node, said in nodes.items() if said in NODE_STATUSES}
+            instance.node_statuses = known
         meaning = _REMOVING if instance.desired == "REMOVED" else _DEPLOYING
         told = meaning.get(instance.reported)
         # Once it ran, a deployment has succeeded; how it fares since then is its health.
@@ -263,47 +260,33 @@ class Applications:
         }
         self._core.record(CLOUD_INSTANCE, values)
 
-    # --- answers ------------------------------------------------------------------------
 
-    def _health(self, instance: Instance) -> str:
-        device = self._core.store.devices.get(instance.device)
-        if instance.reported in _UNHEALTHY:
-            return "ERROR"
-        if device is None or not device.online or instance.reported != "RUNNING":
-            return "NOT_AVAILABLE"
-        return "ERROR" if "ERROR" in instance.node_statuses.values() else "RUNNING"
+def signalled(instance: Instance, signals: Sequence[Mapping[str, str]]) -> set[str]:
+    """The camera nodes that are paused once `signals` count; the last word on a node holds.
 
-    def _node(self, instance: Instance, node: NodeRecord) -> Answer:
-        # A device that says nothing of single nodes speaks of all of them at once.
-        status = instance.node_statuses.get(node.name, self._health(instance))
-        return {
-            "NodeInstanceId": node.name,
-            "NodeName": node.name,
-            "PackageName": node.package or None,
-            "PackageVersion": node.version or None,
-            "PackagePatchVersion": node.patch or None,
-            "CurrentStatus": status,
-        }
+    A camera goes by its name in the graph or, as the vendor's own script has it, by the name of
+    its package. Raises a ValidationException naming what is no camera.
+    """
+    cameras = [node for node in instance.nodes if node.camera]
+    paused, problems = set(instance.paused), []
+    for index, signal in enumerate(signals):
+        wanted = signal["NodeInstanceId"]
+        named = [node.name for node in cameras if node.name == wanted]
+        named = named or [node.name for node in cameras if node.package == wanted]
+        if not named:
+            listed = ", ".join(node.name for node in cameras) or "none"
+            where = f"NodeSignals[{index}].NodeInstanceId"
+            problems.append((where, f"is no camera node; those are: {listed}"))
+        paused = paused - set(named) if signal["Signal"] == "RESUME" else paused | set(named)
+    if problems:
+        raise validation("Signals are for camera nodes of the instance.", problems)
+    return paused
 
-    def _summary(self, instance: Instance) -> Answer:
-        request = instance.request
-        context = {
-            "DesiredState": instance.desired,
-            "RuntimeContextName": CONTEXT,
-            "DeviceReportedStatus": instance.reported,
-            "DeviceReportedTime": instance.reported_s,
-        }
-        return {
-            "ApplicationInstanceId": instance.id,
-            "Arn": instance.arn,
-            "Name": request.get("Name"),
-            "Description": request.get("Description"),
-            "DefaultRuntimeContextDevice": instance.device,
-            "DefaultRuntimeContextDeviceName": instance.device_name,
-            "CreatedTime": instance.created_s,
-            "HealthStatus": self._health(instance),
-            "Status": instance.status,
-            "StatusDescription": instance.description or None,
-            "RuntimeContextStates": [context] if instance.reported else [],
-            "Tags": request.get("Tags") or {},
-        }
+
+def _paused(instance: Instance) -> dict[str, Any]:
+    """What the device is told of paused nodes: nothing as long as there never were any."""
+    return {"paused": instance.paused} if instance.paused else {}
+
+
+def _conflict(instance: Instance, message: str, error_id: str) -> ApiError:
+    return conflict("APPLICATION_INSTANCE", instance.id, message, error_id)

@@ -76,6 +76,14 @@ class ObjectStore(Protocol):
 
     def get(self, bucket: str, key: str) -> Content | None: ...
 
+    def remove(self, bucket: str, key: str) -> None:
+        """An object that is not there is no error, as in S3."""
+        ...
+
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        """Keys in the bucket that begin with `prefix`, sorted."""
+        ...
+
 
 class MemoryObjects:
     """Objects in a dictionary; contents may still be files or generated."""
@@ -88,3 +96,11 @@ class MemoryObjects:
 
     def get(self, bucket: str, key: str) -> Content | None:
         return self._objects.get((bucket, key))
+
+    def remove(self, bucket: str, key: str) -> None:
+        self._objects.pop((bucket, key), None)
+
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        return sorted(
+            key for found, key in self._objects if found == bucket and key.startswith(prefix)
+        )

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
-from harness.cloud.api.error import validation
 from harness.cloud.service.secret import SecretStore
 from harness.cloud.service.state import Store
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from harness.cloud.service.authority import Authority
     from harness.cloud.service.content import ObjectStore
 
-T = TypeVar("T")
 JSON: TypeAlias = Any
 Publish: TypeAlias = "Callable[[str, str, Mapping[str, JSON]], None]"  # client id, topic, payload
 Record: TypeAlias = "Callable[[str, Mapping[str, JSON]], None]"  # kind, values
 Parameters: TypeAlias = "Mapping[str, JSON]"
 Answer: TypeAlias = "dict[str, JSON]"
 
-PAGE_MAX = 25  # MaxSize25
 _ID_BITS = 130  # 26 characters of base 32, as the service's ids have
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -62,7 +57,8 @@ class Settings:
 
     claim_valid_s: float = 300.0  # vendor's developer guide, 2024 edition
     offline_after_s: float = 90.0  # ours: three missed status updates
-    lease_s: float = 30 * 86400.0  # ours: the vendor publishes no length
+    lease_s: float = 5 * 86400.0  # since the last status, as in the vendor's sample outputs
+    package_job_s: float = 0.0  # how long template and import jobs take; 0: done when answered
     quotas: Quotas | None = field(default_factory=Quotas)
 
 
@@ -97,26 +93,3 @@ class Core:
 
     def object_url(self, bucket: str, key: str) -> str:
         return f"{self.endpoints.https_url}/{bucket}/{quote(key)}"
-
-
-def page(
-    items: Sequence[T], parameters: Parameters, describe: Callable[[T], Answer]
-) -> tuple[list[Answer], str | None]:
-    """One page of a listing and the token of the next, which is opaque to the caller."""
-    start = _offset(parameters.get("NextToken"))
-    end = start + (parameters.get("MaxResults") or PAGE_MAX)
-    token = base64.urlsafe_b64encode(b"from:%d" % end).decode() if end < len(items) else None
-    return [describe(item) for item in items[start:end]], token
-
-
-def _offset(token: str | None) -> int:
-    if token is None:
-        return 0
-    try:
-        text = base64.urlsafe_b64decode(token.encode())
-        prefix, _, number = text.partition(b":")
-        if prefix == b"from" and number.isdigit():
-            return int(number)
-    except (ValueError, binascii.Error):
-        pass
-    raise validation("NextToken is not one this service gave out", [("NextToken", "is unknown")])

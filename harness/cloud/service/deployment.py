@@ -11,13 +11,14 @@ from harness.appliance import graph
 from harness.appliance.demand import Demand
 from harness.cloud.api.error import validation
 from harness.cloud.service.core import PACKAGE_BUCKET, Core, Parameters
+from harness.cloud.service.nodes import system_patch
 from harness.cloud.service.state import NodeRecord
 
 if TYPE_CHECKING:
+    from harness.appliance.graph_document import Node
     from harness.cloud.service.packages import Packages
     from harness.cloud.service.state import Package, PackageVersion
 
-SYSTEM_PATCH = "system"
 _PAYLOADS = {
     "manifest": "ManifestPayload.PayloadData",
     "overrides": "ManifestOverridesPayload.PayloadData",
@@ -36,14 +37,29 @@ class Resolved:
 
     @property
     def nodes(self) -> tuple[NodeRecord, ...]:
-        return tuple(self._record(node.name, node.package) for node in self.graph.nodes)
+        return tuple(self._record(node) for node in self.graph.nodes)
 
-    def _record(self, name: str, package: str) -> NodeRecord:
-        if package in self.packages:
-            found = self.packages[package][1]
-            return NodeRecord(name, package.rpartition("::")[2], found.version, found.patch)
-        version = self.versions.get(package, "")
-        return NodeRecord(name, package.rpartition("::")[2], version, SYSTEM_PATCH * bool(package))
+    @property
+    def paused(self) -> list[str]:
+        """Camera nodes that wait for a signal before they deliver."""
+        launches = {node.name: node.launch for node in self.graph.nodes}
+        return sorted(name for name in self._cameras if launches[name] == "onSignal")
+
+    @property
+    def _cameras(self) -> set[str]:
+        return {camera.node for camera in self.graph.cameras}
+
+    def _record(self, node: Node) -> NodeRecord:
+        if not node.package:
+            return NodeRecord(node.name)
+        interface = node.interface.rpartition(".")[2]
+        if node.package in self.packages:
+            found = self.packages[node.package][1]
+            version, patch = found.version, found.patch
+        else:
+            version, patch = self.versions[node.package], system_patch(node.package)
+        package = node.package.rpartition("::")[2]
+        return NodeRecord(node.name, package, version, patch, interface, node.name in self._cameras)
 
 
 def resolve(packages: Packages, parameters: Parameters) -> Resolved:

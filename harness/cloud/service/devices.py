@@ -6,11 +6,15 @@ import heapq
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from harness.cloud.api.error import not_found
-from harness.cloud.service.core import Answer, Core, Parameters, page
+from harness.cloud.api.error import conflict, not_found
+from harness.cloud.service.paging import by_creation, page
 from harness.record.kind import CLOUD_DEVICE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.cloud.service.core import Answer, Core, Parameters
+    from harness.cloud.service.paging import Key
     from harness.cloud.service.state import Device
 
 CLAIM_PREFIX = "claim-"  # client ids of devices that are being provisioned
@@ -25,8 +29,11 @@ class Devices:
 
     def restore(self) -> None:
         """Take up what is kept: nobody is connected, and what is due follows from the records."""
-        for device in self._core.store.devices.values():
+        for device in list(self._core.store.devices.values()):
             device.connected = device.steady = device.online = False
+            if device.provisioning == "DELETING":
+                self._forget(device)
+                continue
             if device.provisioning == "SUCCEEDED":
                 self._remind(self._lease_s(device), "lease", device)
             else:
@@ -51,7 +58,19 @@ class Devices:
             "SerialNumber": reported.get("serial"),
             "DeviceConnectionStatus": _connection(device),
             "NetworkingConfiguration": device.networking,
-            "LatestSoftware": self.latest_software(),
+            "CurrentNetworkingStatus": reported.get("network"),
+            **self._releases(),
+        }
+
+    def _releases(self) -> Answer:
+        """What the catalogue offers: beta releases stand beside the others."""
+        images = self._core.store.images.values()
+        usual = [image.version for image in images if not image.alternate]
+        beta = sorted((i.version for i in images if i.alternate), key=version_key, reverse=True)
+        return {
+            "LatestSoftware": max(usual, key=version_key) if usual else None,
+            "LatestAlternateSoftware": beta[0] if beta else None,
+            "AlternateSoftwares": [{"Version": version} for version in beta],
         }
 
     def list(self, parameters: Parameters) -> Answer:
@@ -60,38 +79,61 @@ class Devices:
         found = [
             device
             for device in self._core.store.devices.values()
-            if fragment in device.name and wanted in (None, device.aggregated)
+            if fragment in device.name and wanted in (None, self.aggregated(device))
         ]
-        keys = {
-            "DEVICE_ID": lambda device: device.id,
-            "NAME": lambda device: device.name,
-            "DEVICE_AGGREGATED_STATUS": lambda device: (device.aggregated, device.id),
-        }
-        key = keys.get(parameters.get("SortBy", ""), lambda device: (device.created_s, device.id))
-        found.sort(key=key, reverse=parameters.get("SortOrder") == "DESCENDING")
-        devices, token = page(found, parameters, self._summary)
+        devices, token = page(
+            self._core, "ListDevices", parameters, found, self._order(parameters), self._summary,
+            descending=parameters.get("SortOrder") == "DESCENDING",
+        )  # fmt: skip
         return {"Devices": devices, "NextToken": token}
 
-    def delete(self, parameters: Parameters) -> Answer:
-        """Deletes the device's thing: whatever certificate it holds no longer connects."""
-        core, device = self._core, self.get(parameters["DeviceId"])
+    def _order(self, parameters: Parameters) -> Callable[[Device], Key]:
+        match parameters.get("SortBy"):
+            case "DEVICE_ID":
+                return lambda device: (device.id,)
+            case "NAME":
+                return lambda device: (device.name,)
+            case "DEVICE_AGGREGATED_STATUS":
+                return lambda device: (self.aggregated(device), device.id)
+        return by_creation
+
+    def update(self, parameters: Parameters) -> Answer:
+        """UpdateDeviceMetadata: a description that is not given stays."""
+        device = self.get(parameters["DeviceId"])
+        self._refuse_deleting(device)
+        if "Description" in parameters:
+            device.description = parameters["Description"]
+        device.changed_s = self._core.clock()
+        return {"DeviceId": device.id}
+
+    def delete(self, device: Device) -> Answer:
+        """Deletes the device's thing: whatever certificate it holds no longer connects.
+
+        It is DELETING until its connection has ended, and gone then.
+        """
+        self._refuse_deleting(device)
         device.provisioning = "DELETING"
         self.refresh(device)
-        del core.store.devices[device.id]
-        del core.store.device_names[device.name]
-        core.disconnect(device.id)
-        core.disconnect(CLAIM_PREFIX + device.id)
+        self._core.disconnect(device.id)
+        self._core.disconnect(CLAIM_PREFIX + device.id)
+        if not device.connected:
+            self._forget(device)
         return {"DeviceId": device.id}
+
+    def _refuse_deleting(self, device: Device) -> None:
+        if device.provisioning == "DELETING":
+            message = "The device is being deleted."
+            raise conflict("DEVICE", device.id, message, "DeviceDeleting")
+
+    def _forget(self, device: Device) -> None:
+        del self._core.store.devices[device.id]
+        del self._core.store.device_names[device.name]
 
     def get(self, identifier: str) -> Device:
         device = self._core.store.devices.get(identifier)
         if device is None:
             raise not_found("DEVICE", identifier)
         return device
-
-    def latest_software(self) -> str | None:
-        images = self._core.store.images
-        return max(images, key=version_key) if images else None
 
     # --- presence ----------------------------------------------------------------------
 
@@ -103,7 +145,9 @@ class Devices:
     def disconnected(self, device: Device) -> None:
         """The link went; the device counts as online until its status update is overdue."""
         device.connected = False
-        if device.steady:
+        if device.provisioning == "DELETING":
+            self._forget(device)
+        elif device.steady:
             device.steady = False
             device.seen_s = self._core.clock()
             self._remind(device.seen_s + self._core.settings.offline_after_s, "offline", device)
@@ -133,7 +177,7 @@ class Devices:
         return self._deadlines[0][0] if self._deadlines else None
 
     def _expire_claim(self, device: Device) -> None:
-        if device.provisioning in ("AWAITING_PROVISIONING", "PENDING"):
+        if device.provisioning in ("AWAITING_PROVISIONING", "PENDING", "ERROR"):
             device.provisioning = "FAILED"
             self.refresh(device)
 
@@ -198,7 +242,7 @@ class Devices:
             "Name": device.name,
             "Description": device.description,
             "CreatedTime": device.created_s,
-            "LastUpdatedTime": max(device.seen_s, device.created_s),
+            "LastUpdatedTime": max(device.seen_s, device.changed_s, device.created_s),
             "ProvisioningStatus": device.provisioning,
             "DeviceAggregatedStatus": self.aggregated(device),
             "CurrentSoftware": reported.get("software"),
@@ -218,6 +262,14 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def _connection(device: Device) -> str:
-    if device.provisioning != "SUCCEEDED":
-        return "AWAITING_CREDENTIALS"
-    return "ONLINE" if device.online else "OFFLINE"
+    """DeviceConnectionStatus; not available of a device that has never said a word."""
+    match device.provisioning:
+        case "AWAITING_PROVISIONING" | "PENDING":
+            return "AWAITING_CREDENTIALS"
+        case "ERROR":
+            return "ERROR"
+        case "SUCCEEDED" if device.online:
+            return "ONLINE"
+        case "SUCCEEDED" if device.seen_s:
+            return "OFFLINE"
+    return "NOT_AVAILABLE"

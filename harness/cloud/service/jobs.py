@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness.appliance.topic import ACCEPTED, REJECTED, job_next, job_notify, job_update
 from harness.cloud.api.error import conflict, not_found, validation
 from harness.cloud.service.core import FIRMWARE_BUCKET, Answer, Core, Parameters
+from harness.cloud.service.paging import page
 from harness.cloud.service.state import Image, Job
 from harness.record.kind import CLOUD_JOB
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
     from harness.cloud.service.content import Content
     from harness.cloud.service.devices import Devices
+    from harness.cloud.service.paging import Key
     from harness.cloud.service.state import Device
 
-# Progress never goes back to an earlier stage; within a stage the device's word counts.
-_STAGES = {"PENDING": 0, "IN_PROGRESS": 1, "DOWNLOADING": 1, "VERIFYING": 1, "REBOOTING": 2}
+# Progress only advances, whatever a device says that starts over or reports late.
+_STAGES = ("PENDING", "IN_PROGRESS", "DOWNLOADING", "VERIFYING", "REBOOTING")
 _ENDED = {"SUCCEEDED": "COMPLETED", "FAILED": "FAILED", "REJECTED": "FAILED"}
 
 
@@ -29,9 +31,9 @@ class Jobs:
 
     def publish_image(
         self, version: str, manifest: bytes, payload: Content, manifest_content: Content,
-        *, required: bool,
+        *, required: bool, alternate: bool,
     ) -> None:  # fmt: skip
-        self._core.store.images[version] = Image(version, manifest, required)
+        self._core.store.images[version] = Image(version, manifest, required, alternate)
         self._core.objects.put(FIRMWARE_BUCKET, _manifest_key(version), manifest_content)
         self._core.objects.put(FIRMWARE_BUCKET, payload_key(version), payload)
         for device in self._core.store.devices.values():
@@ -44,13 +46,14 @@ class Jobs:
         kind = parameters["JobType"]
         image = self._image(parameters) if kind == "OTA" else None
         if device.provisioning != "SUCCEEDED":
-            raise conflict("DEVICE", device.id, "The device is not registered yet.")
+            message = f"The device is not registered: {device.provisioning}."
+            raise conflict("DEVICE", device.id, message, "DeviceNotRegistered")
         active = self._core.store.active_job(device)
         if active is not None:
             message = f"Job {active.id} of the device has not ended."
-            raise conflict("DEVICE", device.id, message)
+            raise conflict("DEVICE", device.id, message, "DeviceBusy", JobId=active.id)
         if kind == "REBOOT" and not device.connected:
-            raise conflict("DEVICE", device.id, "The device is not connected.")
+            raise conflict("DEVICE", device.id, "The device is not connected.", "DeviceOffline")
         job = Job(
             id=f"{device.id}-{device.jobs}",
             device=device.id,
@@ -95,16 +98,39 @@ class Jobs:
             raise not_found("JOB", parameters["JobId"])
         device = self._core.store.devices.get(job.device)
         return {
-            "JobId": job.id,
-            "JobType": job.type,
+            **self._summary(job),
             "Status": job.progress,
             "ImageVersion": job.image,
-            "CreatedTime": job.created_s,
-            "DeviceId": job.device,
             "DeviceArn": self._core.arn(f"device/{job.device}"),
-            "DeviceName": device and device.name,
             "DeviceType": device and device.reported.get("type"),
         }
+
+    def list(self, parameters: Parameters) -> Answer:
+        store, wanted = self._core.store, parameters.get("DeviceId")
+        if wanted is not None:
+            self._devices.get(wanted)
+        found = (job for job in store.jobs.values() if wanted in (None, job.device))
+        jobs, token = page(
+            self._core, "ListDevicesJobs", parameters, found, _by_number, self._summary
+        )
+        return {"DeviceJobs": jobs, "NextToken": token}
+
+    def _summary(self, job: Job) -> Answer:
+        device = self._core.store.devices.get(job.device)
+        return {
+            "JobId": job.id,
+            "JobType": job.type,
+            "DeviceId": job.device,
+            "DeviceName": device and device.name,
+            "CreatedTime": job.created_s,
+        }
+
+    def abandon(self, device: Device) -> None:
+        """The device is being deleted: a job it has not ended will not be."""
+        job = self._core.store.active_job(device)
+        if job is not None:
+            job.status = job.progress = "FAILED"
+            self._record(device, job)
 
     # --- messages -----------------------------------------------------------------------
 
@@ -158,9 +184,14 @@ class Jobs:
         self._core.record(CLOUD_JOB, values)
 
 
+def _by_number(job: Job) -> Key:
+    device, _, number = job.id.rpartition("-")
+    return (job.created_s, device, int(number))
+
+
 def _progress(job: Job, details: Mapping[str, Any]) -> str:
     told = details.get("progress", "IN_PROGRESS")
-    if told not in _STAGES or _STAGES[told] < _STAGES[job.progress]:
+    if told not in _STAGES or _STAGES.index(told) < _STAGES.index(job.progress):
         return job.progress
     return str(told)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.cloud.api.error import conflict, not_found, over_quota, validation
 from harness.cloud.service.content import Content, sha256
 from harness.cloud.service.core import PACKAGE_BUCKET, Answer, Core, Parameters
-from harness.cloud.service.state import Package, PackageVersion, version_id
+from harness.cloud.service.paging import by_creation, page
+from harness.cloud.service.state import DEPLOYING, Package, PackageVersion, version_id
 
 NAME_PREFIX = "packageName/"  # `packageName/<name>` stands for the id of the package
 DOCUMENT_BYTES_MAX = 1 << 20  # package.json and descriptors
@@ -38,7 +39,8 @@ class Packages:
         core = self._core
         taken = core.store.package_names.get(name)
         if taken is not None:
-            raise conflict("PACKAGE", taken, f"Package {name} exists already.")
+            message = f"Package {name} exists already."
+            raise conflict("PACKAGE", taken, message, "PackageNameTaken", PackageName=name)
         quotas = core.settings.quotas
         if quotas is not None and len(core.store.packages) >= quotas.packages:
             message = f"You've reached the maximum number of {quotas.packages} packages."
@@ -52,17 +54,37 @@ class Packages:
 
     def describe(self, parameters: Parameters) -> Answer:
         package = self.get(parameters["PackageId"])
-        return {
-            "PackageId": package.id,
-            "PackageName": package.name,
-            "Arn": package.arn,
-            "StorageLocation": _location(package),
-            "CreatedTime": package.created_s,
-            "Tags": package.tags,
-        }
+        return {**_summary(package), "StorageLocation": _location(package)}
+
+    def list(self, parameters: Parameters) -> Answer:
+        packages = self._core.store.packages.values()
+        shown, token = page(self._core, "ListPackages", parameters, packages, by_creation, _summary)
+        return {"Packages": shown, "NextToken": token}
+
+    def delete(self, parameters: Parameters) -> Answer:
+        """Deletes a package that is empty; with ForceDelete also its versions and its files.
+
+        What devices have installed stays there, and credentials of a camera are kept. Only a
+        deployment that may still have to fetch its files is in the way.
+        """
+        package = self.get(parameters["PackageId"])
+        self._refuse_deploying(package, None)
+        keys = self._core.objects.keys(PACKAGE_BUCKET, f"{package.id}/")
+        if (keys or package.versions) and not parameters.get("ForceDelete"):
+            message = (
+                f"Package {package.name} has {len(package.versions)} versions and {len(keys)} "
+                "files; ForceDelete deletes them, too."
+            )
+            raise conflict("PACKAGE", package.id, message, "PackageNotEmpty")
+        for key in keys:
+            self._core.objects.remove(PACKAGE_BUCKET, key)
+        del self._core.store.packages[package.id]
+        del self._core.store.package_names[package.name]
+        return {}
 
     def describe_version(self, parameters: Parameters) -> Answer:
         package = self.get(parameters["PackageId"])
+        self._check_owner(parameters)
         version, patch = parameters["PackageVersion"], parameters.get("PatchVersion")
         found = package.find(version, patch)
         if found is None:
@@ -84,14 +106,78 @@ class Packages:
     def register(self, parameters: Parameters) -> Answer:
         """Complete, or FAILED with a description, by the time it answers."""
         package = self.get(parameters["PackageId"])
+        self._check_owner(parameters)
         version, patch = parameters["PackageVersion"], parameters["PatchVersion"]
+        self.take(package, version, patch, latest=bool(parameters.get("MarkLatest")))
+        return {}
+
+    def take(self, package: Package, version: str, patch: str, *, latest: bool) -> str:
+        """Make a version of what was uploaded. Outcome: why it is FAILED, empty when it is not."""
         known = package.versions.get(version_id(version, patch))
         if known is None or known.status == "FAILED":
             known = self._read(package, version, patch)
             self.keep(package, known)
-        if parameters.get("MarkLatest") and known.status == "REGISTER_COMPLETED":
+        if latest and known.status == "REGISTER_COMPLETED":
             package.latest[version] = patch
+        return known.description
+
+    def deregister(self, parameters: Parameters) -> Answer:
+        """Forgets one patch of a version; its files stay, other patches may need them."""
+        package = self.get(parameters["PackageId"])
+        self._check_owner(parameters)
+        version, patch = parameters["PackageVersion"], parameters["PatchVersion"]
+        if version_id(version, patch) not in package.versions:
+            raise not_found("PACKAGE_VERSION", f"{package.id}/{version}/{patch}")
+        self._refuse_deploying(package, (version, patch))
+        successor = parameters.get("UpdatedLatestPatchVersion")
+        if successor is not None:
+            self._check_successor(package, version, patch, successor)
+        self.drop(package, version, patch)
+        if successor is not None:
+            package.latest[version] = successor
         return {}
+
+    def drop(self, package: Package, version: str, patch: str) -> None:
+        """Forget a patch; was it the latest of its version, the newest good one left is."""
+        del package.versions[version_id(version, patch)]
+        if package.latest.get(version) != patch:
+            return
+        del package.latest[version]
+        left = [found for found in package.versions.values() if found.version == version]
+        good = [found for found in left if found.status == "REGISTER_COMPLETED"]
+        if left:
+            package.latest[version] = (good or left)[-1].patch
+
+    def _check_owner(self, parameters: Parameters) -> None:
+        owner = parameters.get("OwnerAccount", self._core.account)
+        if owner != self._core.account:
+            raise not_found("PACKAGE", f"{parameters['PackageId']} of account {owner}")
+
+    def _check_successor(self, package: Package, version: str, patch: str, successor: str) -> None:
+        found = package.find(version, successor)
+        if successor == patch or found is None or found.status != "REGISTER_COMPLETED":
+            name = "UpdatedLatestPatchVersion"
+            message = f"{successor} is no other registered patch of {package.name} {version}."
+            raise validation(message, [(name, "is not another registered patch version")])
+
+    def _refuse_deploying(self, package: Package, wanted: tuple[str, str] | None) -> None:
+        """Raises ConflictException while a deployment has not got all its files yet."""
+        for instance in self._core.store.instances.values():
+            for node in instance.nodes if instance.status in DEPLOYING else ():
+                used = (
+                    package.find(node.version, node.patch) if node.package == package.name else None
+                )
+                if (
+                    used is None
+                    or not used.assets
+                    or wanted not in (None, (used.version, used.patch))
+                ):
+                    continue
+                message = f"Application instance {instance.id} is being deployed from it."
+                raise conflict(
+                    "PACKAGE", package.id, message, "PackageInUse",
+                    ApplicationInstanceId=instance.id,
+                )  # fmt: skip
 
     def keep(self, package: Package, found: PackageVersion) -> None:
         """Add a version; the first good patch of a version is its latest."""
@@ -103,7 +189,7 @@ class Packages:
                 f"You've reached the maximum number of versions for package {package.name}. "
                 "Deregister unused package versions and try again."
             )
-            raise conflict("PACKAGE", package.id, message)
+            raise conflict("PACKAGE", package.id, message, "TooManyPackageVersions")
         package.versions[key] = found
         if found.status == "REGISTER_COMPLETED" or found.version not in package.latest:
             package.latest.setdefault(found.version, found.patch)
@@ -134,7 +220,7 @@ class Packages:
     # --- reading what was uploaded ------------------------------------------------------
 
     def _read(self, package: Package, version: str, patch: str) -> PackageVersion:
-        key = f"{_prefix(package)}/manifests/{version}/{patch}.json"
+        key = manifest_key(package.id, version, patch)
         content = self._core.objects.get(PACKAGE_BUCKET, key)
         if content is None:
             raise validation(
@@ -153,7 +239,7 @@ class Packages:
         now_s = self._core.clock()
         return PackageVersion(version, patch, now_s, status, problem, manifest, assets)
 
-    def _assets(self, package: Package, node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    def _assets(self, package: Package, node: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         assets = []
         for asset in _objects(node, "assets", "nodePackage"):
             name = asset.get("name")
@@ -185,7 +271,7 @@ class Packages:
         match = _DIGEST.fullmatch(uri) if isinstance(uri, str) else None
         if match is None:
             raise ValueError(f"asset {name!r}: {uri!r} is not named by its SHA-256")
-        key = f"{_prefix(package)}/assets/{uri}"
+        key = asset_key(package.id, str(uri))
         content = self._core.objects.get(PACKAGE_BUCKET, key)
         if content is None:
             raise ValueError(f"asset {name!r}: {uri} was not uploaded")
@@ -229,12 +315,36 @@ def _objects(body: Mapping[str, Any], key: str, where: str) -> list[Mapping[str,
     return items
 
 
-def _prefix(package: Package) -> str:
-    return package.id
+def manifest_key(package: str, version: str, patch: str) -> str:
+    """Where package.json of a patch is uploaded to; `package` is an id."""
+    return f"{package}/manifests/{version}/{patch}.json"
+
+
+def asset_key(package: str, file: str) -> str:
+    return f"{package}/assets/{file}"
+
+
+def package_tags(job_tags: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
+    """Of the JobTags of a job, those for the package that it makes."""
+    made: dict[str, str] = {}
+    for entry in job_tags or ():
+        if entry["ResourceType"] == "PACKAGE":
+            made |= entry["Tags"]
+    return made
+
+
+def _summary(package: Package) -> Answer:
+    return {
+        "PackageId": package.id,
+        "PackageName": package.name,
+        "Arn": package.arn,
+        "CreatedTime": package.created_s,
+        "Tags": package.tags,
+    }
 
 
 def _location(package: Package) -> Answer:
-    prefix = _prefix(package)
+    prefix = package.id
     return {
         "Bucket": PACKAGE_BUCKET,
         "RepoPrefixLocation": prefix,

@@ -13,7 +13,6 @@ from harness.cloud.api import load
 from harness.cloud.api.error import ApiError, validation
 from harness.cloud.api.validation import check
 from harness.cloud.service.applications import SHADOW, Applications
-from harness.cloud.service.cameras import Cameras
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import (
     DEPLOYMENT_BUCKET,
@@ -24,10 +23,14 @@ from harness.cloud.service.core import (
     Settings,
 )
 from harness.cloud.service.devices import CLAIM_PREFIX, Devices
+from harness.cloud.service.instances import Instances
 from harness.cloud.service.jobs import Jobs, payload_key
+from harness.cloud.service.nodes import Nodes
+from harness.cloud.service.package_jobs import PackageJobs
 from harness.cloud.service.packages import NAME_PREFIX, Packages
 from harness.cloud.service.provisioning import Provisioning
 from harness.cloud.service.state import Store
+from harness.cloud.service.tags import Tags
 
 if TYPE_CHECKING:
     import random
@@ -84,32 +87,60 @@ class ControlPlane:
         self._provisioning = Provisioning(core, self._devices)
         self._jobs = Jobs(core, self._devices)
         self._packages = Packages(core)
-        self._cameras = Cameras(core, self._packages)
-        self._applications = Applications(core, self._devices, self._packages)
+        self._package_jobs = PackageJobs(core, self._packages)
+        self._instances = Instances(core)
+        self._applications = Applications(core, self._packages, self._instances)
         self._handlers = self._table()
         self._devices.restore()
+        self._package_jobs.restore()
         core.store.commit()
 
     def _table(self) -> Mapping[str, Callable[[Mapping[str, Any]], Answer]]:
+        cameras, imports = self._package_jobs.cameras, self._package_jobs.imports
+        nodes, tags = Nodes(self._core), Tags(self._core)
         return {
             "ProvisionDevice": self._provisioning.provision,
             "DescribeDevice": self._devices.describe,
             "ListDevices": self._devices.list,
-            "DeleteDevice": self._devices.delete,
+            "UpdateDeviceMetadata": self._devices.update,
+            "DeleteDevice": self._delete_device,
             "CreateJobForDevices": self._jobs.create,
             "DescribeDeviceJob": self._jobs.describe,
+            "ListDevicesJobs": self._jobs.list,
             "CreatePackage": self._packages.create,
-            "RegisterPackageVersion": self._packages.register,
             "DescribePackage": self._packages.describe,
+            "ListPackages": self._packages.list,
+            "DeletePackage": self._packages.delete,
+            "RegisterPackageVersion": self._packages.register,
             "DescribePackageVersion": self._packages.describe_version,
-            "CreateNodeFromTemplateJob": self._cameras.create,
-            "DescribeNodeFromTemplateJob": self._cameras.describe,
+            "DeregisterPackageVersion": self._packages.deregister,
+            "CreateNodeFromTemplateJob": cameras.create,
+            "DescribeNodeFromTemplateJob": cameras.describe,
+            "ListNodeFromTemplateJobs": cameras.list,
+            "CreatePackageImportJob": imports.create,
+            "DescribePackageImportJob": imports.describe,
+            "ListPackageImportJobs": imports.list,
+            "DescribeNode": nodes.describe,
+            "ListNodes": nodes.list,
             "CreateApplicationInstance": self._applications.create,
-            "DescribeApplicationInstance": self._applications.describe,
-            "ListApplicationInstances": self._applications.list,
-            "ListApplicationInstanceNodeInstances": self._applications.list_nodes,
             "RemoveApplicationInstance": self._applications.remove,
+            "SignalApplicationInstanceNodeInstances": self._applications.signal,
+            "DescribeApplicationInstance": self._instances.describe,
+            "DescribeApplicationInstanceDetails": self._instances.details,
+            "ListApplicationInstances": self._instances.list,
+            "ListApplicationInstanceNodeInstances": self._instances.list_nodes,
+            "ListApplicationInstanceDependencies": self._instances.list_dependencies,
+            "ListTagsForResource": tags.list,
+            "TagResource": tags.add,
+            "UntagResource": tags.remove,
         }
+
+    def _delete_device(self, parameters: Mapping[str, Any]) -> Answer:
+        device = self._devices.get(parameters["DeviceId"])
+        answer = self._devices.delete(device)
+        self._jobs.abandon(device)
+        self._applications.abandon(device)
+        return answer
 
     # --- the API ------------------------------------------------------------------------
 
@@ -119,7 +150,7 @@ class ControlPlane:
         Raises `ApiError` with a code that the operation declares (ValidationException always).
         """
         declared = self._service.operations.get(operation)
-        if declared is None or operation not in self._handlers:
+        if declared is None:
             message = f"Operation {operation} is not known."
             raise validation(message, reason="UNKNOWN_OPERATION")
         check(self._service, declared, parameters)
@@ -168,7 +199,7 @@ class ControlPlane:
 
     def _receive(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         device = self._core.store.devices.get(client_id)
-        if device is not None:
+        if device is not None and device.provisioning != "DELETING":
             self._devices.seen(device)
             prefix = f"{_THINGS}{client_id}/"
             if topic.startswith(prefix):
@@ -192,13 +223,15 @@ class ControlPlane:
     def expire(self) -> float | None:
         """Apply what the passing of time changes; when to call again, by the plane's clock."""
         try:
-            return self._devices.expire()
+            due = (self._devices.expire(), self._package_jobs.expire())
+            return min((when_s for when_s in due if when_s is not None), default=None)
         finally:
             self._core.store.commit()
 
     def may_read(self, thing: str, bucket: str, key: str) -> bool:
         """Whether a device may fetch an object: a deployment document is for its own only."""
-        if thing not in self._core.store.devices:
+        device = self._core.store.devices.get(thing)
+        if device is None or device.provisioning == "DELETING":
             return False
         return bucket != DEPLOYMENT_BUCKET or key.startswith(f"{thing}/")
 
@@ -241,12 +274,17 @@ class ControlPlane:
     # --- firmware and objects -----------------------------------------------------------
 
     def publish_image(
-        self, version: str, manifest: bytes, payload: Content, *, required: bool = False
-    ) -> None:
-        """Put a firmware image into the catalogue; `required` marks a mandatory update."""
+        self, version: str, manifest: bytes, payload: Content, *,
+        required: bool = False, alternate: bool = False,
+    ) -> None:  # fmt: skip
+        """Put a firmware image into the catalogue.
+
+        `required` marks a mandatory update, `alternate` a beta release.
+        """
         self._jobs.publish_image(
-            version, manifest, payload, BytesContent(manifest), required=required
-        )
+            version, manifest, payload, BytesContent(manifest),
+            required=required, alternate=alternate,
+        )  # fmt: skip
         self._core.store.commit()
 
     def put_object(self, bucket: str, key: str, content: Content) -> None:
@@ -262,7 +300,10 @@ class ControlPlane:
         for image in other.images.values():
             payload = other.objects.get(FIRMWARE_BUCKET, payload_key(image.version))
             if payload is not None:
-                self.publish_image(image.version, image.manifest, payload, required=image.required)
+                self.publish_image(
+                    image.version, image.manifest, payload,
+                    required=image.required, alternate=image.alternate,
+                )  # fmt: skip
 
     @property
     def objects(self) -> ObjectStore:

@@ -36,7 +36,8 @@ class Provisioning:
         core, name = self._core, parameters["Name"]
         taken = core.store.device_names.get(name)
         if taken is not None:
-            raise conflict("DEVICE", taken, f"A device named {name} exists already.")
+            message = f"A device named {name} exists already."
+            raise conflict("DEVICE", taken, message, "DeviceNameTaken", Name=name)
         quotas = core.settings.quotas
         if quotas is not None and len(core.store.devices) >= quotas.devices:
             message = f"You've reached the maximum of {quotas.devices} registered devices."
@@ -69,7 +70,7 @@ class Provisioning:
     def refusal(self, client_id: str, certificate_id: str) -> str:
         """Why this client may not connect with this certificate; empty when it may."""
         device = self._core.store.devices.get(client_id.removeprefix(CLAIM_PREFIX))
-        if device is None:
+        if device is None or device.provisioning == "DELETING":
             return "no such thing: never provisioned, or deleted"
         if not client_id.startswith(CLAIM_PREFIX):
             known = device.certificate_id == certificate_id
@@ -79,6 +80,8 @@ class Provisioning:
         return self._claim_problem(device)
 
     def _claim_problem(self, device: Device) -> str:
+        if device.provisioning == "DELETING":
+            return "the device is being deleted"
         if device.claim.spent:
             return "claim certificate was used already"
         if self._core.clock() >= device.claim.expires_s:
@@ -101,7 +104,7 @@ class Provisioning:
             request = str(payload.get("certificateSigningRequest", ""))
             certificate = core.authority.sign(request, device.id)
         except Corrupt as problem:
-            self._reject(device, CREATE_CERTIFICATE, "InvalidRequest", str(problem))
+            self._fail(device, CREATE_CERTIFICATE, "InvalidRequest", str(problem))
             return
         certificate_id = core.authority.certificate_id(certificate)
         token = core.new_id("token")
@@ -117,12 +120,13 @@ class Provisioning:
 
     def _register(self, device: Device, payload: Mapping[str, Any]) -> None:
         certificate_id = device.pending.get(str(payload.get("certificateOwnershipToken")))
-        named = (payload.get("parameters") or {}).get("DeviceId")
+        parameters = payload.get("parameters")
+        named = parameters.get("DeviceId") if isinstance(parameters, dict) else None
         if certificate_id is None:
-            self._reject(device, REGISTER_THING, "Forbidden", "ownership token is not known")
+            self._fail(device, REGISTER_THING, "Forbidden", "ownership token is not known")
             return
         if named != device.id:
-            self._reject(device, REGISTER_THING, "Forbidden", f"claim is not for {named}")
+            self._fail(device, REGISTER_THING, "Forbidden", f"claim is not for {named}")
             return
         device.certificate_id = certificate_id
         device.pending = {}
@@ -134,6 +138,12 @@ class Provisioning:
             "deviceConfiguration": {"DeviceName": device.name, **(device.networking or {})},
         }
         self._core.publish(CLAIM_PREFIX + device.id, REGISTER_THING + ACCEPTED, answer)
+
+    def _fail(self, device: Device, topic: str, code: str, message: str) -> None:
+        """A registration that goes wrong is an error until it is tried again, or the claim ends."""
+        device.provisioning = "ERROR"
+        self._devices.refresh(device)
+        self._reject(device, topic, code, message)
 
     def _reject(self, device: Device, topic: str, code: str, message: str) -> None:
         answer = {"code": code, "message": message}

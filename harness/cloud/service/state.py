@@ -78,6 +78,7 @@ class Device:
     online: bool = False
     steady: bool = False  # heartbeats are promised until the link is lost
     seen_s: float = 0.0
+    changed_s: float = 0.0  # by an administrator
     aggregated: str = ""  # as last recorded
     shadows: dict[str, Shadow] = field(default_factory=dict)
     jobs: int = 0  # how many it has had; they are called `<device id>-<n>`, from 0
@@ -129,16 +130,34 @@ class Package:
 
 @dataclass(slots=True)
 class TemplateJob:
-    """A camera made from a template; `parameters` are already redacted."""
+    """The registration of a camera; `parameters` are already redacted, `secret` names the rest."""
 
     id: str
     created_s: float
+    updated_s: float
     node: str
     package: str
     version: str
     parameters: Mapping[str, str]
+    secret: str  # where the parameters are kept as they were given
     description: str | None = None
     tags: list[Mapping[str, Any]] = field(default_factory=list)
+    status: str = "PENDING"  # NodeFromTemplateJobStatus
+    message: str = ""
+
+
+@dataclass(slots=True)
+class ImportJob:
+    """The import of a package version; `request` is what CreatePackageImportJob was called with."""
+
+    id: str
+    created_s: float
+    updated_s: float
+    request: Mapping[str, Any]
+    status: str = "PENDING"  # PackageImportJobStatus
+    message: str = ""
+    package: str = ""  # id of the package it went into
+    patch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +168,13 @@ class NodeRecord:
     package: str = ""
     version: str = ""
     patch: str = ""
+    interface: str = ""
+    camera: bool = False  # a stream that can be paused
+
+
+# Statuses of an instance whose deployment or removal is under way.
+DEPLOYING = ("DEPLOYMENT_PENDING", "DEPLOYMENT_REQUESTED", "DEPLOYMENT_IN_PROGRESS")
+REMOVING = ("REMOVAL_PENDING", "REMOVAL_REQUESTED", "REMOVAL_IN_PROGRESS")
 
 
 @dataclass(slots=True)
@@ -169,15 +195,22 @@ class Instance:
     reported: str = ""  # DeviceReportedStatus
     reported_s: float = 0.0
     node_statuses: Mapping[str, str] = field(default_factory=dict)
+    paused: list[str] = field(default_factory=list)  # camera nodes that shall not deliver
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A firmware image in the catalogue; `required` is the vendor's mandatory update."""
+    """A firmware image in the catalogue.
+
+    `required` is the vendor's mandatory update; an `alternate` is a beta release, offered beside
+    the others.
+    """
 
     version: str
     manifest: bytes
     required: bool
+    alternate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +240,7 @@ class Store:
     jobs: Records[Job] = field(default_factory=dict)
     packages: Records[Package] = field(default_factory=dict)
     template_jobs: Records[TemplateJob] = field(default_factory=dict)
+    import_jobs: Records[ImportJob] = field(default_factory=dict)
     instances: Records[Instance] = field(default_factory=dict)
     images: Records[Image] = field(default_factory=dict)
     secrets: Records[Secret] = field(default_factory=dict)

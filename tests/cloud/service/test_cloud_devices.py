@@ -111,7 +111,11 @@ def test_registering_for_another_device_is_rejected(core: Any, parameters: Any) 
     asked = {"certificateOwnershipToken": token, "parameters": parameters}
     core.plane.receive(claim, REGISTER_THING, asked)
     assert core.answer(REGISTER_THING + REJECTED)["code"] == "Forbidden"
-    assert core.call("DescribeDevice", DeviceId=device)["ProvisioningStatus"] == "PENDING"
+    found = core.call("DescribeDevice", DeviceId=device)
+    assert found["ProvisioningStatus"] == found["DeviceAggregatedStatus"] == "ERROR"
+    assert found["DeviceConnectionStatus"] == "ERROR"
+    core.plane.receive(claim, REGISTER_THING, {**asked, "parameters": {"DeviceId": device}})
+    assert core.call("DescribeDevice", DeviceId=device)["ProvisioningStatus"] == "SUCCEEDED"
 
 
 def test_an_unknown_token_registers_nothing(core: Any) -> None:
@@ -128,11 +132,70 @@ def test_deleting_revokes_and_disconnects(core: Any) -> None:
     assert core.cut == [device, f"claim-{device}"]
     assert core.plane.refusal(device, certificate)
     assert core.statuses("cloud.device")[-1] == "DELETING"
+    found = core.call("DescribeDevice", DeviceId=device)
+    assert found["DeviceAggregatedStatus"] == "DELETING"
+    assert found["DeviceConnectionStatus"] == "NOT_AVAILABLE"
+    for operation in ("DeleteDevice", "UpdateDeviceMetadata"):
+        with pytest.raises(ApiError, match="ConflictException") as caught:
+            core.call(operation, DeviceId=device)
+        assert caught.value.members["ErrorId"] == "DeviceDeleting"
     core.plane.disconnected(device)
     core.report(device, "device", {"software": "1.0"})
     with pytest.raises(ApiError, match="ResourceNotFoundException"):
         core.call("DescribeDevice", DeviceId=device)
     assert core.register("north") != device
+
+
+def test_a_device_that_is_not_connected_is_gone_at_once(core: Any) -> None:
+    device = core.register("north")
+    core.call("DeleteDevice", DeviceId=device)
+    assert core.call("ListDevices")["Devices"] == []
+
+
+def test_a_deletion_that_a_crash_cut_off_is_done(core: Any) -> None:
+    device = core.online("north")
+    core.call("DeleteDevice", DeviceId=device)
+    core.start()
+    assert core.call("ListDevices")["Devices"] == []
+    assert core.online("north")
+
+
+def test_what_a_deleted_device_had_to_do_has_failed(core: Any, application: Any) -> None:
+    device = core.online("north")
+    application.install(core, "door")
+    request = application.request(device, "door")
+    ran, waits, goes = (
+        core.call("CreateApplicationInstance", **request)["ApplicationInstanceId"] for _ in range(3)
+    )
+    core.report_instance(device, ran, "RUNNING")
+    core.call("RemoveApplicationInstance", ApplicationInstanceId=goes)
+    job = core.call("CreateJobForDevices", DeviceIds=[device], JobType="REBOOT")["Jobs"][0]
+    core.call("DeleteDevice", DeviceId=device)
+    core.plane.disconnected(device)
+    shown = {
+        entry["ApplicationInstanceId"]: (entry["Status"], entry.get("StatusDescription"))
+        for entry in core.call("ListApplicationInstances")["ApplicationInstances"]
+    }
+    assert shown[ran][0] == "DEPLOYMENT_SUCCEEDED"
+    assert shown[waits] == ("DEPLOYMENT_FAILED", "The device was deleted.")
+    assert shown[goes] == ("REMOVAL_FAILED", "The device was deleted.")
+    assert core.call("DescribeDeviceJob", JobId=job["JobId"])["Status"] == "FAILED"
+    described = core.call("DescribeApplicationInstance", ApplicationInstanceId=ran)
+    assert described["HealthStatus"] == "NOT_AVAILABLE"
+    with pytest.raises(ApiError, match="ConflictException"):
+        core.call("RemoveApplicationInstance", ApplicationInstanceId=ran)
+
+
+def test_metadata_can_be_changed(core: Any) -> None:
+    device = core.call("ProvisionDevice", Name="north", Description="old")["DeviceId"]
+    core.now_s += 10.0
+    assert core.call("UpdateDeviceMetadata", DeviceId=device) == {"DeviceId": device}
+    assert core.call("DescribeDevice", DeviceId=device)["Description"] == "old"
+    core.call("UpdateDeviceMetadata", DeviceId=device, Description="")
+    assert core.call("DescribeDevice", DeviceId=device)["Description"] == ""
+    assert core.call("ListDevices")["Devices"][0]["LastUpdatedTime"] == core.now_s
+    with pytest.raises(ApiError, match="ResourceNotFoundException"):
+        core.call("UpdateDeviceMetadata", DeviceId="device-none")
 
 
 # --- presence ------------------------------------------------------------------------------
@@ -211,6 +274,40 @@ def test_a_required_release_asks_for_an_update(core: Any) -> None:
 
 
 # --- shadows -------------------------------------------------------------------------------
+
+
+def test_beta_releases_stand_beside_the_others(core: Any) -> None:
+    device = core.online()
+    for version, more in {
+        "6.2.1": {},
+        "9.0.1": {"alternate": True},
+        "9.0.10": {"alternate": True},
+    }.items():
+        core.plane.publish_image(version, b"m", BytesContent(b"p"), **more)
+    found = core.call("DescribeDevice", DeviceId=device)
+    assert found["LatestSoftware"] == "6.2.1"
+    assert found["LatestAlternateSoftware"] == "9.0.10"
+    assert found["AlternateSoftwares"] == [{"Version": "9.0.10"}, {"Version": "9.0.1"}]
+    update = {"OTAJobConfig": {"ImageVersion": "9.0.1", "AllowMajorVersionUpdate": True}}
+    assert core.call(
+        "CreateJobForDevices", DeviceIds=[device], JobType="OTA", DeviceJobConfig=update
+    )["Jobs"]
+
+
+def test_connection_status_says_whether_anything_was_ever_heard(core: Any) -> None:
+    device = core.register("north")
+
+    def status() -> str:
+        return str(core.call("DescribeDevice", DeviceId=device)["DeviceConnectionStatus"])
+
+    assert status() == "NOT_AVAILABLE"
+    core.plane.connected(device)
+    core.report(device, "device", {"software": "6.2.1"})
+    assert status() == "ONLINE"
+    core.plane.disconnected(device)
+    core.now_s += 91.0
+    core.plane.expire()
+    assert status() == "OFFLINE"
 
 
 def test_shadows_merge_and_null_deletes(core: Any) -> None:

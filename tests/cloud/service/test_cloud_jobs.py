@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -161,14 +160,38 @@ def test_progress_never_goes_back(
     for status, progress in reports:
         update(core, device, job, status, progress)
     seen = core.statuses("cloud.job")
-    rank = {"PENDING": 0, "IN_PROGRESS": 1, "DOWNLOADING": 1, "VERIFYING": 1, "REBOOTING": 2}
-    ranks = [rank.get(status, 3) for status in seen]
-    assert ranks == sorted(ranks)
-    assert ranks.count(3) <= 1
-    assert all(one != two for one, two in pairwise(seen))
+    order = ("PENDING", "IN_PROGRESS", "DOWNLOADING", "VERIFYING", "REBOOTING")
+    ranks = [order.index(status) if status in order else len(order) for status in seen]
+    assert ranks == sorted(set(ranks))
     ends = [status for status, _ in reports if status in ("SUCCEEDED", "FAILED", "REJECTED")]
     shown = core.call("DescribeDeviceJob", JobId=job)["Status"]
     if ends:
         assert shown == ("COMPLETED" if ends[0] == "SUCCEEDED" else "FAILED")
     else:
         assert shown in STAGES
+
+
+def test_jobs_are_listed_for_all_devices_or_one(core: Any) -> None:
+    north, south = core.online("north"), core.online("south")
+    first = start(core, north)
+    update(core, north, first, "SUCCEEDED")
+    core.now_s += 1.0
+    jobs = [first, reboot(core, south), reboot(core, north)]
+    listed = core.call("ListDevicesJobs")["DeviceJobs"]
+    assert sorted(job["JobId"] for job in listed) == sorted(jobs)
+    assert listed[0] == {
+        "JobId": first, "JobType": "OTA", "DeviceId": north, "DeviceName": "north",
+        "CreatedTime": core.now_s - 1.0,
+    }  # fmt: skip
+    of_north = core.call("ListDevicesJobs", DeviceId=north)["DeviceJobs"]
+    assert [job["JobId"] for job in of_north] == [f"{north}-0", f"{north}-1"]
+    with pytest.raises(ApiError, match="ResourceNotFoundException"):
+        core.call("ListDevicesJobs", DeviceId="device-none")
+
+
+def test_jobs_of_one_moment_are_in_the_order_of_their_numbers(core: Any) -> None:
+    device = core.online()
+    for _ in range(12):
+        update(core, device, reboot(core, device), "SUCCEEDED")
+    listed = core.call("ListDevicesJobs")["DeviceJobs"]
+    assert [job["JobId"] for job in listed] == [f"{device}-{number}" for number in range(12)]

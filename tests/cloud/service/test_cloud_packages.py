@@ -143,6 +143,131 @@ def test_the_version_quota_reads_as_the_vendors(
 # --- cameras -------------------------------------------------------------------------------
 
 
+# --- leaving -------------------------------------------------------------------------------
+
+
+def patches(core: Any, application: Any, count: int) -> tuple[str, list[str]]:
+    """A package with that many patches of version 1.0, the first of them the latest."""
+    package = upload(core, application)
+    made = []
+    for number in range(count):
+        text = json.dumps({**application.manifest, "number": number}).encode()
+        patch = hashlib.sha256(text).hexdigest()
+        core.objects.put(
+            PACKAGE_BUCKET, f"{package}/manifests/1.0/{patch}.json", BytesContent(text)
+        )
+        register(core, package, patch)
+        made.append(patch)
+    return package, made
+
+
+def latest(core: Any, package: str) -> Any:
+    return core.call("DescribePackageVersion", PackageId=package, PackageVersion="1.0")[
+        "PatchVersion"
+    ]
+
+
+def test_deregistering_the_latest_patch_names_another(core: Any, application: Any) -> None:
+    package, (one, two, three) = patches(core, application, 3)
+    version = {"PackageId": package, "PackageVersion": "1.0"}
+    core.call("DeregisterPackageVersion", **version, PatchVersion=two)
+    assert latest(core, package) == one
+    core.call(
+        "DeregisterPackageVersion", **version, PatchVersion=one, UpdatedLatestPatchVersion=three
+    )
+    assert latest(core, package) == three
+    core.call("DeregisterPackageVersion", **version, PatchVersion=three)
+    with pytest.raises(ApiError, match="ResourceNotFoundException"):
+        latest(core, package)
+    assert core.objects.keys(PACKAGE_BUCKET, f"{package}/manifests/"), "files stay"
+
+
+def test_without_a_word_the_newest_patch_left_is_the_latest(core: Any, application: Any) -> None:
+    package, (one, _, three) = patches(core, application, 3)
+    core.call("DeregisterPackageVersion", PackageId=package, PackageVersion="1.0", PatchVersion=one)
+    assert latest(core, package) == three
+
+
+@pytest.mark.parametrize("successor", ["itself", "0123"])
+def test_the_successor_must_be_another_registered_patch(
+    core: Any, application: Any, successor: str
+) -> None:
+    package, (one, _) = patches(core, application, 2)
+    with pytest.raises(ApiError, match="ValidationException") as caught:
+        core.call(
+            "DeregisterPackageVersion", PackageId=package, PackageVersion="1.0",
+            PatchVersion=one, UpdatedLatestPatchVersion=one if successor == "itself" else "0123",
+        )  # fmt: skip
+    assert caught.value.members["Fields"][0]["Name"] == "UpdatedLatestPatchVersion"
+    assert latest(core, package) == one
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"PatchVersion": "0123"}, {"PackageVersion": "2.0"}, {"OwnerAccount": "panorama"}]
+)
+def test_what_is_not_there_cannot_be_deregistered(
+    core: Any, application: Any, wrong: dict[str, str]
+) -> None:
+    package, (one,) = patches(core, application, 1)
+    right = {"PackageId": package, "PackageVersion": "1.0", "PatchVersion": one}
+    with pytest.raises(ApiError, match="ResourceNotFoundException"):
+        core.call("DeregisterPackageVersion", **{**right, **wrong})
+
+
+def test_a_package_that_holds_something_is_deleted_by_force(core: Any, application: Any) -> None:
+    package = upload(core, application)
+    with pytest.raises(ApiError, match="ConflictException") as caught:
+        core.call("DeletePackage", PackageId=package)
+    assert caught.value.members["ErrorId"] == "PackageNotEmpty"
+    core.call("DeletePackage", PackageId=package, ForceDelete=True)
+    assert core.objects.keys(PACKAGE_BUCKET, "") == []
+    assert core.call("ListPackages")["Packages"] == []
+    with pytest.raises(ApiError, match="ResourceNotFoundException"):
+        core.call("DeletePackage", PackageId=package, ForceDelete=True)
+
+
+def test_an_empty_package_is_deleted_and_its_name_is_free(core: Any) -> None:
+    first = core.call("CreatePackage", PackageName="p")["PackageId"]
+    core.call("DeletePackage", PackageId="packageName/p")
+    assert core.call("CreatePackage", PackageName="p")["PackageId"] != first
+
+
+def test_files_are_not_taken_from_under_a_deployment(core: Any, application: Any) -> None:
+    device = core.online()
+    application.install(core, "door")
+    instance = core.call("CreateApplicationInstance", **application.request(device, "door"))
+    version = {"PackageVersion": "1.0", "PatchVersion": application.patch}
+    for operation, more in (("DeletePackage", {"ForceDelete": True}),
+                            ("DeregisterPackageVersion", version)):  # fmt: skip
+        with pytest.raises(ApiError, match="ConflictException") as caught:
+            core.call(operation, PackageId="packageName/counter", **more)
+        assert caught.value.members["ErrorArguments"] == [
+            {"Name": "ApplicationInstanceId", "Value": instance["ApplicationInstanceId"]}
+        ]
+    core.call("DeletePackage", PackageId="packageName/door", ForceDelete=True)
+    core.report_instance(device, instance["ApplicationInstanceId"], "RUNNING")
+    core.call("DeletePackage", PackageId="packageName/counter", ForceDelete=True)
+
+
+def test_a_camera_that_was_deregistered_can_be_registered_again(core: Any, new_camera: Any) -> None:
+    core.call("CreateNodeFromTemplateJob", **new_camera("door"))
+    (node,) = (
+        node
+        for node in core.call("ListNodes", Category="MEDIA_SOURCE")["Nodes"]
+        if node["Name"] == "door"
+    )
+    core.call(
+        "DeregisterPackageVersion", PackageId=node["PackageId"], PackageVersion="1.0",
+        PatchVersion=node["PatchVersion"],
+    )  # fmt: skip
+    assert len(core.store.secrets) == 1, "the credentials are kept"
+    job = core.call("CreateNodeFromTemplateJob", **new_camera("door"))["JobId"]
+    assert core.call("DescribeNodeFromTemplateJob", JobId=job)["Status"] == "SUCCEEDED"
+
+
+# --- cameras -------------------------------------------------------------------------------
+
+
 def test_a_camera_is_a_package_with_a_media_source(core: Any, new_camera: Any) -> None:
     job = core.call("CreateNodeFromTemplateJob", **new_camera("door"))["JobId"]
     shown = core.call("DescribeNodeFromTemplateJob", JobId=job)
@@ -201,3 +326,48 @@ def test_a_camera_twice_is_a_conflict(core: Any, new_camera: Any) -> None:
 def test_an_unknown_template_job_is_answered_as_declared(core: Any) -> None:
     with pytest.raises(ApiError, match="ValidationException"):
         core.call("DescribeNodeFromTemplateJob", JobId="none")
+
+
+def test_template_jobs_are_listed(core: Any, new_camera: Any) -> None:
+    for name in ("door", "yard"):
+        core.now_s += 1.0
+        core.call("CreateNodeFromTemplateJob", **new_camera(name))
+    listed = core.call("ListNodeFromTemplateJobs")["NodeFromTemplateJobs"]
+    assert [job["NodeName"] for job in listed] == ["door", "yard"]
+    assert {job["Status"] for job in listed} == {"SUCCEEDED"}
+    assert "TemplateParameters" not in listed[0]
+
+
+def test_a_template_job_over_the_quota_fails_with_the_reason(
+    make_core: Callable[..., Any], new_camera: Any
+) -> None:
+    core = make_core(Settings(quotas=Quotas(packages=0)))
+    job = core.call("CreateNodeFromTemplateJob", **new_camera("door"))["JobId"]
+    found = core.call("DescribeNodeFromTemplateJob", JobId=job)
+    assert found["Status"] == "FAILED"
+    assert "maximum number of 0 packages" in found["StatusMessage"]
+
+
+def test_a_slow_template_job_is_pending_until_its_time_has_passed(
+    make_core: Callable[..., Any], new_camera: Any
+) -> None:
+    core = make_core(Settings(package_job_s=5.0))
+    job = core.call("CreateNodeFromTemplateJob", **new_camera("door"))["JobId"]
+    for _ in range(5):
+        assert core.call("DescribeNodeFromTemplateJob", JobId=job)["Status"] == "PENDING"
+    assert core.call("ListPackages")["Packages"] == []
+    core.start()
+    assert core.plane.expire() == core.now_s + 5.0
+    core.now_s += 5.0
+    core.plane.expire()
+    found = core.call("DescribeNodeFromTemplateJob", JobId=job)
+    assert found["Status"] == "SUCCEEDED"
+    assert found["LastUpdatedTime"] == found["CreatedTime"] + 5.0
+    assert [p["PackageName"] for p in core.call("ListPackages")["Packages"]] == ["door"]
+
+
+def test_tags_of_the_job_are_those_of_the_package(core: Any, new_camera: Any) -> None:
+    tags = [{"ResourceType": "PACKAGE", "Tags": {"site": "a"}}]
+    job = core.call("CreateNodeFromTemplateJob", **new_camera("door"), JobTags=tags)["JobId"]
+    assert core.call("DescribePackage", PackageId="packageName/door")["Tags"] == {"site": "a"}
+    assert core.call("DescribeNodeFromTemplateJob", JobId=job)["JobTags"] == tags
