@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from harness.cloud.service.paging import Key
     from harness.cloud.service.state import Device
 
-# Progress only advances, whatever a device says that starts over or reports late.
-_STAGES = ("PENDING", "IN_PROGRESS", "DOWNLOADING", "VERIFYING", "REBOOTING")
+# Progress only advances, whatever a device says that starts over or reports late. In progress is
+# what has no word of its own: an appliance says so while it writes what it has verified.
+_STAGES = ("PENDING", "DOWNLOADING", "VERIFYING", "IN_PROGRESS", "REBOOTING")
 _ENDED = {"SUCCEEDED": "COMPLETED", "FAILED": "FAILED", "REJECTED": "FAILED"}
 
 

@@ -89,6 +89,16 @@ class FileObjects:
             return BytesContent(record.inline)
         return self._files.find(record.sha256, record.size_bytes)
 
+    def remove(self, bucket: str, key: str) -> None:
+        """Its file, which others may share, goes at the next start."""
+        self._records.pop(f"{bucket}/{key}", None)
+
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        whole = f"{bucket}/{prefix}"
+        return sorted(
+            name.removeprefix(f"{bucket}/") for name in self._records if name.startswith(whole)
+        )
+
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner may read; after a crash it is there whole or not at all."""

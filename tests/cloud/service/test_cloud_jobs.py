@@ -160,7 +160,7 @@ def test_progress_never_goes_back(
     for status, progress in reports:
         update(core, device, job, status, progress)
     seen = core.statuses("cloud.job")
-    order = ("PENDING", "IN_PROGRESS", "DOWNLOADING", "VERIFYING", "REBOOTING")
+    order = ("PENDING", "DOWNLOADING", "VERIFYING", "IN_PROGRESS", "REBOOTING")
     ranks = [order.index(status) if status in order else len(order) for status in seen]
     assert ranks == sorted(set(ranks))
     ends = [status for status, _ in reports if status in ("SUCCEEDED", "FAILED", "REJECTED")]

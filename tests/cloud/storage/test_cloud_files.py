@@ -41,6 +41,23 @@ async def test_objects_are_there_after_a_restart(tmp_path: Path, data: bytes) ->
     assert files == ([hashlib.sha256(data).hexdigest()] if data == LARGE else [])
 
 
+async def test_objects_are_listed_and_removed(tmp_path: Path) -> None:
+    async with Storage(tmp_path) as storage:
+        store = storage.store(PLANE)
+        objects = storage.objects(store)
+        for bucket, key in (("b", "p/2"), ("b", "p/1"), ("b", "q"), ("bp", "1")):
+            objects.put(bucket, key, BytesContent(LARGE))
+        assert objects.keys("b", "p/") == ["p/1", "p/2"]
+        assert objects.keys("b", "") == ["p/1", "p/2", "q"]
+        objects.remove("b", "p/1")
+        objects.remove("b", "none")
+        assert objects.keys("b", "p") == ["p/2"]
+        store.commit()
+        await storage.kept()
+    async with Storage(tmp_path) as storage:
+        assert storage.objects(storage.store(PLANE)).keys("b", "") == ["p/2", "q"]
+
+
 async def test_equal_contents_are_one_file(tmp_path: Path) -> None:
     async with Storage(tmp_path) as storage:
         objects = storage.objects(storage.store(PLANE))
