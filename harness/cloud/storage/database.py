@@ -45,14 +45,14 @@ Rows: TypeAlias = "dict[str, list[tuple[str, bytes]]]"  # id and encoded record,
 class Database:
     """Open for this process alone, until `close`. All methods may be called from any one thread.
 
-    Raises `InputError` when the directory is used by another process, when the file was written
-    by a newer version or by something else, and when it is damaged.
+    Raises `StateInUse` when another process has it open, `InputError` when it was written by a
+    newer version or by something else, and when it is damaged.
     """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = directory / FILE
-        self._lock = _locked(directory / _LOCK)
+        self._lock = _lock(directory / _LOCK)
         try:
             self._connection = self._open()
         except BaseException:
@@ -144,14 +144,18 @@ class Database:
             sync_directory(self._path.parent)
 
 
-def _locked(path: Path) -> int:
+class StateInUse(InputError):
+    """Another process holds the lock of the state directory."""
+
+
+def _lock(path: Path) -> int:
     """A descriptor that holds the lock until it is closed, be it by a crash."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise InputError(
+        raise StateInUse(
             f"{path.parent}: another control plane uses this state directory",
             hint="stop it, or choose another directory",
         ) from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from harness.cloud.service.state import KeptStore
-from harness.cloud.storage.database import Database
+from harness.cloud.storage.database import Database, StateInUse
 from harness.cloud.storage.files import ContentFiles, FileObjects
 from harness.cloud.storage.journal import Journal
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from harness.cloud.storage.journal import WriteFailed
 
 OBJECTS = "objects"
+LOCK_WAIT_S = 3.0
+LOCK_LOOK_S = 0.02
 
 
 class Storage:
@@ -36,7 +40,7 @@ class Storage:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            self._database = Database(self._directory)
+            self._database = await _opened(self._directory)
             stack.callback(self._database.close)
             self.files = ContentFiles(self._directory / OBJECTS)
             self.files.sweep(self._database.contents())
@@ -74,6 +78,18 @@ class Storage:
     async def failed(self) -> WriteFailed:
         """Wait for the end that a failed write is; why it failed."""
         return await self._journal.failed()
+
+
+async def _opened(directory: Path) -> Database:
+    """The database; whoever was told to stop or killed a moment ago may still hold it."""
+    until_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return Database(directory)
+        except StateInUse:
+            if time.monotonic() > until_s:
+                raise
+        await asyncio.sleep(LOCK_LOOK_S)
 
 
 class _Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import stat
 from typing import TYPE_CHECKING
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.cloud.service.content import BytesContent
+from harness.cloud.storage import storage as storage_module
 from harness.cloud.storage.files import INLINE_BYTES_MAX, ContentFiles, write_private
 from harness.cloud.storage.storage import Storage
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +88,23 @@ async def test_what_nothing_refers_to_is_swept_away_at_the_start(tmp_path: Path)
         assert whole(objects.get("bucket", "key")) == LARGE + b"?"
         assert whole(objects.get("bucket", "inline")) == b"small"
     assert len(list((tmp_path / "objects").iterdir())) == 1
+
+
+async def test_a_state_that_is_just_being_left_is_waited_for(tmp_path: Path) -> None:
+    first = await Storage(tmp_path).__aenter__()
+    async with asyncio.TaskGroup() as group:
+        second = group.create_task(Storage(tmp_path).__aenter__())
+        await asyncio.sleep(0.05)
+        assert not second.done()
+        await first.__aexit__(None, None, None)
+    await second.result().__aexit__(None, None, None)
+
+
+async def test_a_state_in_use_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "LOCK_WAIT_S", 0.05)
+    async with Storage(tmp_path):
+        with pytest.raises(InputError, match="another control plane"):
+            await Storage(tmp_path).__aenter__()
 
 
 def test_private_files_are_replaced_whole(tmp_path: Path) -> None:
