@@ -31,17 +31,21 @@ NODE_ENDED = "node.ended"  # instance, code, reason
 INSTALLED = "app.installed"  # instance, bytes, duration_s
 INSTALL_FAILED = "app.install-failed"  # instance, reason
 REMOVED = "app.removed"  # instance
-LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's logs
+LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's logs; a camera
+# node's (source `app/<instance>`) with camera, instance too, whenever it says something new
 
 # The application and the cameras (source `app/<instance>` and `camera/<name>`)
 APP_FIRST_FRAME = "app.first-frame"  # camera, duration_s since node start
 APP_ERROR = "app.error"  # line (last line of the traceback), code
-CAMERA_CONNECTED = "camera.connected"  # camera, instance
+CAMERA_CONNECTED = "camera.connected"  # camera, instance, transport: tcp | udp
 CAMERA_LOST = "camera.lost"  # camera, instance, line (what the camera node logs)
+CAMERA_TROUBLE = "camera.trouble"  # camera, instance, trouble (see trouble.py), count so far
+CAMERA_CLEAR = "camera.clear"  # camera, instance, trouble, count, lasted_s: it is over
 FRAMES = "frames.window"  # see below
 # frames.window, one a second per (camera, reader), source `app/<instance>`:
 #   camera, instance, from_s, to_s,
-#   delivered (frames handed to the application), detected (tp), missed (fn), false (fp),
+#   delivered (frames handed to the application), lost (that never came whole, as far as the
+#   reader can tell), detected (tp), missed (fn), false (fp),
 #   latency_ms  histogram (capture to detection), inference_ms histogram (per call)
 #   both as `Histogram.to_json()`
 FRAME_ACCOUNT = "frames.account"

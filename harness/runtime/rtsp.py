@@ -1,37 +1,47 @@
-"""A small RTSP 1.0 client for camera nodes: H.264 over TCP interleaved, whole access units out.
+"""A small RTSP 1.0 client for camera nodes: H.264 over TCP or UDP, whole access units out.
 
 Why not FFmpeg's: its demuxer hands a frame on only when the next one begins, which adds one
 frame time (33-67 ms) to every latency this harness measures; here the RTP marker ends a frame.
-It also tells exactly what was refused, and a waiting read can be ended from another thread.
-RFC 2326 (RTSP), 7616 (Digest, MD5), 4566 (SDP), 3550 (RTP), 6184 (H.264 payload).
+It also tells exactly what was refused and what was lost, and a waiting read can be ended from
+another thread. RFC 2326 (RTSP), 3550 (RTP).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
+import contextlib
 import re
-import secrets
+import select
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
+
+from harness.runtime.assembler import FrameTooLarge
+from harness.runtime.challenge import authorize, is_stale, read_challenge
+from harness.runtime.datagram import PortPair, receive
+from harness.runtime.message import Answer, Inbox, Interleaved, RtspBroken
+from harness.runtime.sdp import Track, find_video
+from harness.runtime.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.runtime.assembler import Unit
+
+TCP, UDP = "tcp", "udp"
 PORT = 554
-HEADER_BYTES_MAX = 16 << 10
-BODY_BYTES_MAX = 64 << 10
-ACCESS_UNIT_BYTES_MAX = 8 << 20
-KEEP_ALIVE_S = 20.0  # under half of the usual session time-out of 60 s
+ANSWER_S_MAX = 10.0  # of a camera that answers byte by byte
+SESSION_TIMEOUT_S = 60.0  # RFC 2326, 12.37: of a camera that names none
+KEEP_ALIVE_S_MIN = 1.0
+REPORT_EVERY_S = 5.0  # RFC 3550, 6.2; the first one comes after half of it
+REORDER_HOLD_S = 0.1  # as long as live555 waits for a packet that was overtaken
+DATAGRAMS_A_TURN = 64
 _RECEIVE_BYTES = 64 << 10
-_START_CODE = b"\x00\x00\x00\x01"
-_STAP_A, _FU_A = 24, 28
-_CHANNEL = 0  # RTP; RTCP comes on 1
-_AUTH_FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+_UNSUPPORTED_TRANSPORT, _UNAUTHORIZED, _NO_SESSION = 461, 401, 454
+_UNKNOWN_METHOD = (405, 501, 551)
+_CHANNELS = re.compile(r"interleaved\s*=\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?", re.IGNORECASE)
+_SERVER_PORTS = re.compile(r"server_port\s*=\s*(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.IGNORECASE)
+_TIMEOUT = re.compile(r"timeout\s*=\s*(\d{1,6})", re.IGNORECASE)
 
 
 class RtspRefused(Exception):
@@ -43,59 +53,49 @@ class RtspRefused(Exception):
         self.reason = reason
 
 
-class RtspBroken(ConnectionError):
-    """The camera closed the connection, or what came is not RTSP."""
-
-
-class NotH264(Exception):
-    """The camera offers no H.264 video."""
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """The video of an SDP: where to SETUP it, and its parameter sets (SPS, PPS)."""
-
-    control: str
-    parameter_sets: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    reason: str
-    headers: dict[str, list[str]]
-    body: bytes
-
-    def header(self, name: str) -> str:
-        return self.headers.get(name, [""])[0]
-
-
 class RtspClient:
-    """One connection to one camera. `url` is without credentials; times out after `timeout_s`."""
+    """One connection to one camera. `url` is without credentials; times out after `timeout_s`.
 
-    def __init__(self, url: str, username: str, password: str, timeout_s: float) -> None:
+    `transport` is what is asked for; after `open` it says what the camera gave.
+    """
+
+    def __init__(
+        self, url: str, username: str, password: str, timeout_s: float, transport: str = TCP
+    ) -> None:
+        self.transport = transport
+        self.stream = Stream(0.0)
         self._url = url
         self._username = username
         self._password = password
         self._timeout_s = timeout_s
         self._socket: socket.socket | None = None
-        self._buffer = bytearray()
+        self._ports: PortPair | None = None
+        self._inbox = Inbox()
         self._sequence = 0
         self._challenge: dict[str, str] = {}
         self._session = ""
+        self._channels = (0, 1)  # of RTP and RTCP, where they come inside the connection
+        self._alive_method = "OPTIONS"
+        self._alive_every_s = SESSION_TIMEOUT_S / 2
 
     def close(self) -> None:
         """From any thread: a read that waits ends with `RtspBroken`."""
         if self._socket is not None:
-            try:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it was down already
+            with contextlib.suppress(OSError):  # it was down already
+                self._socket.shutdown(socket.SHUT_RD)
 
     def release(self) -> None:
-        """Give the socket back; by the thread that reads, when it is done."""
+        """Say goodbye as far as that is possible, and give the sockets back.
+
+        By the thread that reads, when it is done.
+        """
         if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setblocking(False)
+                self._leave()
             self._socket.close()
+        if self._ports is not None:
+            self._ports.close()
 
     def open(self) -> Track:
         """Connect, DESCRIBE, SETUP, PLAY. Raises `OSError`, `RtspRefused` or `NotH264`."""
@@ -103,29 +103,163 @@ class RtspClient:
         address = (parts.hostname or "", parts.port or PORT)
         self._socket = socket.create_connection(address, self._timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._learn_methods()
         described = self._ask("DESCRIBE", self._url, {"Accept": "application/sdp"})
         base = described.header("content-base") or described.header("content-location") or self._url
         track = find_video(described.body.decode(errors="replace"), base)
-        transport = f"RTP/AVP/TCP;unicast;interleaved={_CHANNEL}-{_CHANNEL + 1}"
-        setup = self._ask("SETUP", track.control, {"Transport": transport})
-        self._session = setup.header("session").partition(";")[0].strip()
+        self._set_up(track)
         self._ask("PLAY", base, {"Range": "npt=0.000-"})
         return track
 
-    def access_units(self) -> Iterator[tuple[bytes, int]]:
-        """(Annex B access unit, RTP time stamp) as they come, for ever.
+    def units(self) -> Iterator[Unit]:
+        """Access units as they come, for ever.
 
-        Raises `RtspBroken` when the connection ends, `TimeoutError` when nothing comes.
+        Raises `RtspBroken` when the camera ends it, `TimeoutError` when nothing comes.
         """
-        assembler = Assembler()
-        alive_s = time.monotonic()
+        now_s = media_s = alive_s = time.monotonic()
+        report_s = now_s + REPORT_EVERY_S / 2
+        wait_s = 0.0  # what came behind the answer to PLAY is there already
         while True:
-            channel, payload = self._receive_interleaved()
-            if channel == _CHANNEL and (unit := assembler.feed(payload)) is not None:
-                yield unit
-            if time.monotonic() - alive_s > KEEP_ALIVE_S:
-                alive_s = time.monotonic()
-                self._send("GET_PARAMETER", self._url, {})
+            for control, data in self._receive(wait_s):
+                now_s = time.monotonic()
+                if control:
+                    self._hear(data, now_s)
+                else:
+                    media_s = now_s
+                    yield from self._take(data, now_s)
+            now_s = time.monotonic()
+            yield from self.stream.due(now_s)
+            if now_s >= report_s:
+                report_s = now_s + REPORT_EVERY_S
+                self._report(self.stream.reception.report(now_s))
+            if now_s >= alive_s + self._alive_every_s:
+                alive_s = now_s
+                self._send(self._alive_method, self._url, {})
+            if now_s >= media_s + self._timeout_s:
+                raise TimeoutError("no video")
+            ends = [media_s + self._timeout_s, report_s, alive_s + self._alive_every_s]
+            if self.stream.deadline_s is not None:
+                ends.append(self.stream.deadline_s)
+            wait_s = max(0.0, min(ends) - now_s)
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def _learn_methods(self) -> None:
+        """What keeps a session alive: GET_PARAMETER where it is offered, else OPTIONS."""
+        try:
+            answer = self._ask("OPTIONS", self._url, {})
+        except RtspRefused as refused:
+            if refused.status == _UNAUTHORIZED:
+                raise
+            return  # some know no OPTIONS, and stream all the same
+        if "GET_PARAMETER" in answer.header("public").upper():
+            self._alive_method = "GET_PARAMETER"
+
+    def _set_up(self, track: Track) -> None:
+        """SETUP over UDP where that was asked for; over TCP where the camera has no UDP."""
+        if self.transport == UDP:
+            try:
+                self._set_up_udp(track)
+                return
+            except RtspRefused as refused:
+                if refused.status != _UNSUPPORTED_TRANSPORT:
+                    raise
+        offer = "RTP/AVP/TCP;unicast;interleaved=0-1"
+        answer = self._ask("SETUP", track.control, {"Transport": offer})
+        self._begin(answer, TCP)
+        if match := _CHANNELS.search(answer.header("transport")):
+            media = int(match[1])
+            self._channels = (media, int(match[2]) if match[2] else media + 1)
+
+    def _set_up_udp(self, track: Track) -> None:
+        assert self._socket is not None
+        ports = PortPair(str(self._socket.getsockname()[0]))
+        try:
+            offer = f"RTP/AVP;unicast;client_port={ports.port}-{ports.port + 1}"
+            answer = self._ask("SETUP", track.control, {"Transport": offer})
+            if match := _SERVER_PORTS.search(answer.header("transport")):
+                media = int(match[1])
+                control = int(match[2]) if match[2] else media + 1
+                ports.connect(str(self._socket.getpeername()[0]), media, control)
+        except BaseException:
+            ports.close()
+            raise
+        self._ports = ports
+        self._begin(answer, UDP)
+
+    def _begin(self, answer: Answer, transport: str) -> None:
+        """A session on the way that the camera granted. Inside TCP nothing is overtaken."""
+        self.transport = transport
+        self.stream = Stream(REORDER_HOLD_S if transport == UDP else 0.0)
+        session = answer.header("session")
+        self._session = session.partition(";")[0].strip()
+        if match := _TIMEOUT.search(session):
+            self._alive_every_s = max(KEEP_ALIVE_S_MIN, int(match[1]) / 2)
+
+    # --- media --------------------------------------------------------------------------------
+
+    def _take(self, data: bytes, now_s: float) -> list[Unit]:
+        try:
+            return self.stream.take(data, now_s)
+        except FrameTooLarge as error:
+            raise RtspBroken(str(error)) from None
+
+    def _hear(self, data: bytes, now_s: float) -> None:
+        if self.stream.reception.hear(data, now_s):
+            raise RtspBroken("the camera said goodbye")
+
+    def _receive(self, wait_s: float) -> list[tuple[bool, bytes]]:
+        """(is RTCP, packet) of all that comes within `wait_s`, as soon as there is any."""
+        assert self._socket is not None
+        waiting = select.poll()
+        sources = [self._socket]
+        if self._ports is not None:
+            sources += [self._ports.media, self._ports.control]
+        for source in sources:
+            waiting.register(source, select.POLLIN)
+        ready = {descriptor for descriptor, _ in waiting.poll(wait_s * 1000)}
+        found = []
+        if self._ports is not None:
+            for control, sock in enumerate((self._ports.media, self._ports.control)):
+                if sock.fileno() in ready:
+                    found += [(bool(control), d) for d in receive(sock, DATAGRAMS_A_TURN)]
+        if self._socket.fileno() in ready:
+            self._fill()
+        found += self._interleaved()
+        return found
+
+    def _interleaved(self) -> list[tuple[bool, bytes]]:
+        """Media inside the connection that is there whole; answers between it are looked at."""
+        found = []
+        while (message := self._inbox.take()) is not None:
+            if isinstance(message, Answer):
+                self._answered(message)
+            elif message.channel in self._channels:
+                found.append((message.channel == self._channels[1], message.data))
+        return found
+
+    def _answered(self, answer: Answer) -> None:
+        """What a camera says to a sign of life."""
+        if answer.status == _NO_SESSION:
+            raise RtspBroken("the camera has forgotten the session")
+        if answer.status in _UNKNOWN_METHOD:
+            self._alive_method = "OPTIONS"
+        elif answer.status == _UNAUTHORIZED and self._learn_challenge(answer):
+            self._send(self._alive_method, self._url, {})
+
+    def _report(self, report: bytes) -> None:
+        if self._ports is not None:
+            self._ports.report(report)
+        elif self._socket is not None:
+            self._socket.sendall(Interleaved(self._channels[1], report).to_bytes())
+
+    def _leave(self) -> None:
+        if self._session:
+            goodbye = self.stream.reception.report(time.monotonic(), goodbye=True)
+            self._report(goodbye)
+            self._send("TEARDOWN", self._url, {})
+
+    # --- requests -----------------------------------------------------------------------------
 
     def _ask(self, method: str, url: str, headers: dict[str, str]) -> Answer:
         for _ in range(2):  # once more with credentials when asked for them
@@ -133,11 +267,18 @@ class RtspClient:
             answer = self._receive_answer()
             if answer.status == 200:
                 return answer
-            challenges = answer.headers.get("www-authenticate", [])
-            if answer.status != 401 or self._challenge or not self._username or not challenges:
+            if answer.status != _UNAUTHORIZED or not self._learn_challenge(answer):
                 break
-            self._challenge = read_challenge(challenges)
         raise RtspRefused(answer.status, answer.reason)
+
+    def _learn_challenge(self, answer: Answer) -> bool:
+        """Whether it is worth to ask again: with credentials, or with a nonce that is fresh."""
+        challenges = answer.headers.get("www-authenticate", [])
+        if not self._username or not challenges:
+            return False
+        known, challenge = self._challenge, read_challenge(challenges)
+        self._challenge = challenge
+        return not known or is_stale(challenge)
 
     def _send(self, method: str, url: str, headers: dict[str, str]) -> None:
         assert self._socket is not None
@@ -153,166 +294,19 @@ class RtspClient:
         self._socket.sendall("\r\n".join(lines).encode())
 
     def _receive_answer(self) -> Answer:
-        while True:
-            if self._fill(1) and self._buffer[0] == 0x24:
-                self._receive_interleaved()
-                continue
-            return self._read_answer()
+        """The next answer, past any media. It may take long, but not for ever."""
+        until_s = time.monotonic() + ANSWER_S_MAX
+        while not isinstance(message := self._inbox.take(), Answer):
+            if time.monotonic() > until_s:
+                raise TimeoutError("no answer")
+            if message is None:
+                self._fill()
+        return message
 
-    def _receive_interleaved(self) -> tuple[int, bytes]:
-        """The next interleaved frame (RFC 2326, 10.12); answers to keep-alives are passed over."""
-        while self._fill(4) and self._buffer[0] != 0x24:
-            self._read_answer()
-        size = int.from_bytes(self._buffer[2:4], "big")
-        self._fill(4 + size)
-        channel, payload = self._buffer[1], bytes(self._buffer[4 : 4 + size])
-        del self._buffer[: 4 + size]
-        return channel, payload
-
-    def _read_answer(self) -> Answer:
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > HEADER_BYTES_MAX:
-                raise RtspBroken("header too long")
-            self._fill(len(self._buffer) + 1)
-        head = self._buffer[:end].decode("latin-1").split("\r\n")
-        version, _, rest = head[0].partition(" ")
-        status, _, reason = rest.partition(" ")
-        if not version.startswith("RTSP/1.") or not status.isdigit():
-            raise RtspBroken("not an RTSP answer")
-        headers: dict[str, list[str]] = {}
-        for line in head[1:]:
-            name, _, value = line.partition(":")
-            headers.setdefault(name.strip().lower(), []).append(value.strip())
-        length = headers.get("content-length", ["0"])[0]
-        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            raise RtspBroken("body too long")
-        start, stop = end + 4, end + 4 + int(length)
-        self._fill(stop)
-        body = bytes(self._buffer[start:stop])
-        del self._buffer[:stop]
-        return Answer(int(status), reason, headers, body)
-
-    def _fill(self, size: int) -> bool:
-        """Receive until the buffer holds `size` bytes."""
+    def _fill(self) -> None:
+        """Receive what there is, or wait for it."""
         assert self._socket is not None
-        while len(self._buffer) < size:
-            data = self._socket.recv(_RECEIVE_BYTES)
-            if not data:
-                raise RtspBroken("closed by the camera")
-            self._buffer += data
-        return True
-
-
-def find_video(sdp: str, base: str) -> Track:
-    """The first video of `sdp` (RFC 4566). Raises `NotH264`."""
-    _, found, video = sdp.partition("m=video")
-    section = re.split(r"^m=", video, flags=re.MULTILINE)[0]
-    if not found or not re.search(r"a=rtpmap:\d+\s+H264/", section, re.IGNORECASE):
-        raise NotH264("no H.264 video in the SDP")
-    control = re.search(r"^a=control:\s*(\S+)", section, re.MULTILINE)
-    sets = re.search(r"sprop-parameter-sets=([^;\s]+)", section)
-    url = base
-    if control and control[1] != "*":
-        url = urljoin(base if base.endswith("/") else base + "/", control[1])
-    try:
-        parameter_sets = [base64.b64decode(s) for s in sets[1].split(",")] if sets else []
-    except binascii.Error:
-        parameter_sets = []  # they come in band as well, or the decoder waits for them
-    return Track(url, tuple(parameter_sets))
-
-
-def read_challenge(challenges: list[str]) -> dict[str, str]:
-    """The fields of the challenge to answer: Digest (MD5) before Basic; `scheme` added."""
-    for challenge in sorted(challenges, key=lambda text: not text.lower().startswith("digest")):
-        scheme, _, rest = challenge.partition(" ")
-        fields = {name.lower(): one or two for name, one, two in _AUTH_FIELD.findall(rest)}
-        if scheme.lower() == "basic" or fields.get("algorithm", "MD5").upper() == "MD5":
-            return {**fields, "scheme": scheme.lower()}
-    return {"scheme": "none"}
-
-
-def authorize(
-    challenge: dict[str, str], method: str, url: str, username: str, password: str, count: int
-) -> str:
-    """The Authorization header that answers `challenge` (RFC 7616, 3.4; RFC 7617).
-
-    `count` rises with every request, as a nonce that is used again demands.
-    """
-    if challenge["scheme"] != "digest":
-        token = base64.b64encode(f"{username}:{password}".encode()).decode()
-        return f"Basic {token}"
-    realm, nonce = challenge.get("realm", ""), challenge.get("nonce", "")
-    secret = _md5(f"{username}:{realm}:{password}")
-    request = _md5(f"{method}:{url}")
-    fields = {"username": username, "realm": realm, "nonce": nonce, "uri": url}
-    extra = ""
-    if "auth" in challenge.get("qop", "").replace(" ", "").split(","):
-        cnonce = secrets.token_hex(8)
-        response = _md5(f"{secret}:{nonce}:{count:08x}:{cnonce}:auth:{request}")
-        extra = f', qop=auth, nc={count:08x}, cnonce="{cnonce}"'
-    else:
-        response = _md5(f"{secret}:{nonce}:{request}")
-    if "opaque" in challenge:
-        fields["opaque"] = challenge["opaque"]
-    quoted = ", ".join(f'{name}="{value}"' for name, value in fields.items())
-    return f'Digest {quoted}, response="{response}"{extra}'
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-class Assembler:
-    """RTP packets in, access units out (RFC 6184: single NAL unit, STAP-A, FU-A)."""
-
-    def __init__(self) -> None:
-        self._unit = bytearray()
-        self._timestamp = -1
-
-    def feed(self, packet: bytes) -> tuple[bytes, int] | None:
-        """The access unit that `packet` completes, as Annex B with its RTP time stamp."""
-        payload = _payload(packet)
-        if not payload:
-            return None
-        timestamp = int.from_bytes(packet[4:8], "big")
-        done = None
-        if timestamp != self._timestamp and self._unit:
-            done = self._finish()  # the marker was missing: a new time stamp ends the frame too
-        self._timestamp = timestamp
-        self._append(payload)
-        if len(self._unit) > ACCESS_UNIT_BYTES_MAX:
-            raise RtspBroken("frame too large")
-        return self._finish() if packet[1] & 0x80 and done is None else done
-
-    def _finish(self) -> tuple[bytes, int]:
-        unit = bytes(self._unit), self._timestamp
-        self._unit.clear()
-        return unit
-
-    def _append(self, payload: bytes) -> None:
-        kind = payload[0] & 0x1F
-        if kind == _STAP_A:
-            offset = 1
-            while offset + 2 < len(payload):
-                size = int.from_bytes(payload[offset : offset + 2], "big")
-                self._unit += _START_CODE + payload[offset + 2 : offset + 2 + size]
-                offset += 2 + size
-        elif kind == _FU_A and len(payload) > 1:
-            if payload[1] & 0x80:
-                header = bytes([payload[0] & 0xE0 | payload[1] & 0x1F])
-                self._unit += _START_CODE + header
-            self._unit += payload[2:]
-        elif 0 < kind < _STAP_A:
-            self._unit += _START_CODE + payload
-
-
-def _payload(packet: bytes) -> bytes:
-    """What an RTP packet carries (RFC 3550, 5.1), without header, extension and padding."""
-    if len(packet) < 12 or packet[0] >> 6 != 2:
-        return b""
-    start, end = 12 + 4 * (packet[0] & 0x0F), len(packet)
-    if packet[0] & 0x10 and start + 4 <= end:
-        start += 4 + 4 * int.from_bytes(packet[start + 2 : start + 4], "big")
-    if packet[0] & 0x20:
-        end -= packet[-1]
-    return packet[start:end]
+        data = self._socket.recv(_RECEIVE_BYTES)
+        if not data:
+            raise RtspBroken("closed by the camera")
+        self._inbox.feed(data)

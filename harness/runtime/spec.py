@@ -25,7 +25,10 @@ _READ_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class CameraInput:
-    """A camera feeding the input `port`; `url` (rtsp://) as reachable from this machine."""
+    """A camera feeding the input `port`; `url` (rtsp://) as reachable from this machine.
+
+    `transport` is what its stream is asked for over: tcp or udp.
+    """
 
     node: str
     port: str
@@ -33,6 +36,7 @@ class CameraInput:
     url: str
     username: str
     password: str
+    transport: str = "tcp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class CameraConnected:
-    """`camera` delivers: its first frame was decoded. `connection` counts from 1."""
+    """`camera` delivers: its first frame was decoded. `connection` counts from 1.
+
+    `transport` is what the camera granted: tcp or udp.
+    """
 
     camera: str
     connection: int
     at_s: float
+    transport: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class Counts:
 
     `packets` demuxed (one access unit each), `decoded` by the decoder, `delivered` by `get()`,
     `skipped` as a newer one replaced them unread, `dropped_decoder` packets that gave no frame,
-    `in_flight` in the decoder or waiting for `get()`.
+    `in_flight` in the decoder or waiting for `get()`. Beside that sum, `lost` frames never came
+    whole: as far as a reader can tell from sequence numbers and time stamps.
     """
 
     camera: str
@@ -96,6 +101,23 @@ class Counts:
     skipped: int
     dropped_decoder: int
     in_flight: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something is wrong with the stream of `camera` while it flows (`harness.record.trouble`).
+
+    Told when it is first seen, with `count` of it by then, and when it is `over`: how many there
+    were, and how long it lasted.
+    """
+
+    camera: str
+    trouble: str
+    at_s: float
+    count: int
+    over: bool
+    lasted_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +132,13 @@ class Stopped:
     lost: int
 
 
-Message: TypeAlias = "Started | CameraConnected | CameraLost | Frame | Inference | Counts | Stopped"
+Message: TypeAlias = (
+    "Started | CameraConnected | CameraLost | Frame | Inference | Counts | Trouble | Stopped"
+)
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (Started, CameraConnected, CameraLost, Frame, Inference, Counts, Stopped)
+    for kind in (Started, CameraConnected, CameraLost, Frame, Inference, Counts, Trouble, Stopped)
 }
 
 

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from harness.errors import CapabilityMissing
 from harness.runtime.emitter import Emitter
+from harness.runtime.feed import Feed
 from harness.runtime.inference import Model
-from harness.runtime.reader import CLOSE_WAIT_S, CameraReader, Feed
+from harness.runtime.reader import CLOSE_WAIT_S, CameraReader
 from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, read_inherited
 from harness.runtime.telemetry import Frame, Started
 
 if TYPE_CHECKING:
-    from harness.runtime.reader import Arrival
+    from harness.runtime.feed import Arrival
     from harness.runtime.telemetry import Detection
 
 _CONFIDENCE = re.compile(r"[\s:(]*[-+]?[0-9]*\.?[0-9]+\s*%?\s*\)?$")

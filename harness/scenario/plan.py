@@ -56,11 +56,17 @@ class CameraPlan:
     slow_rate_fps: float = 0.0
     look: Look = PLAIN
     coding: Coding = USUAL
+    transport: str = "tcp"
 
     @property
     def readable(self) -> bool:
         """Whether an appliance can read it: H.264 alone (vendor's developer guide)."""
         return self.coding.codec == H264
+
+    @property
+    def granted(self) -> str:
+        """The transport that an appliance gets when it asks for `transport`."""
+        return "tcp" if self.quirks.tcp_only else self.transport
 
 
 @dataclass(frozen=True, slots=True)

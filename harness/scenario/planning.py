@@ -99,6 +99,7 @@ class _Compiler:
             slow_rate_fps=profile.slow_rate_fps,
             look=look_of(profile, made),
             coding=coding_of(profile, made),
+            transport=made.transport,
         )
 
     def images(self) -> tuple[planned.ImagePlan, ...]:

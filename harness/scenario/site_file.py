@@ -3,7 +3,7 @@
 What is left out of a camera is as its profile says.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -96,6 +96,9 @@ class CameraFile(Part):
 
     profile: str = Field(description="a camera profile, such as generic-360p15")
     objects: int = Field(default=3, ge=0, le=OBJECTS_MAX, description="moving objects in view")
+    transport: Literal["tcp", "udp"] = Field(
+        default="tcp", description="what appliances ask for its stream over: tcp or udp"
+    )
     look: LookFile = Field(default_factory=LookFile, description="what it sees")
     coding: CodingFile = Field(default_factory=CodingFile, description="how it encodes")
 

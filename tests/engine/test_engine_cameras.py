@@ -20,6 +20,7 @@ CAMERAS = {
         "profile": "generic-360p15",
         "look": {"light": "night", "weather": "rain"},
         "coding": {"sei": True},
+        "transport": "udp",
     },
     "yard": {"profile": "generic-360p15", "coding": {"codec": "h265"}},
 }
@@ -27,7 +28,7 @@ CAMERAS = {
 
 @pytest.fixture
 def two_cameras(make_plan: Callable[..., Plan]) -> Callable[..., Plan]:
-    """A plan whose application reads `door`, at night in the rain, and `yard`, which is H.265."""
+    """A plan whose application reads `door`, at night over UDP, and `yard`, which is H.265."""
 
     def plan(engine: str, **more: Any) -> Plan:
         made = make_plan(engine, deploy="counter")
@@ -59,11 +60,15 @@ def test_a_camera_of_another_codec_is_said_and_holds_nothing_up(
     assert ran.outcome == ("completed", "")
     assert [error for ok, error in ran.steps().values() if not ok] == []
     assert ran.left == []
+    (connected,) = ran.of("camera.connected")
+    assert connected.values == {"camera": "door", "instance": "counter", "transport": "udp"}
+    assert ran.of("camera.trouble") == []
     lost = [e.values for e in ran.of("camera.lost")]
     assert lost == [{"camera": "yard", "instance": "counter", "line": camera_log.NOT_H264}]
     delivered = {"door": 0, "yard": 0}
     for event in ran.of("frames.account"):
         delivered[event.values["camera"]] += event.values["delivered"]
+        assert event.values["lost_network"] == 0
     assert delivered["door"] > 0
     assert delivered["yard"] == 0
 

@@ -264,7 +264,7 @@ def test_a_deployment_delivers_frames(journey: Any) -> None:
         ("cloud.instance", {"name": "counter", "status": "DEPLOYMENT_SUCCEEDED"}),
     )
     (connected,) = [event for event in events if event.kind == "camera.connected"]
-    assert connected.values == {"camera": "door", "instance": "counter"}
+    assert connected.values == {"camera": "door", "instance": "counter", "transport": "tcp"}
     assert any(event.values["delivered"] for event in events if event.kind == "frames.window")
 
 

@@ -63,7 +63,7 @@ async def bench_in(directory: Path, plan: AppliancePlan) -> AsyncIterator[Bench]
         link = Link(group)
         home = directory / "north"
         (directory / "nodes").mkdir()
-        nodes = Nodes(group, directory / "nodes", {}, log.note, lambda: 0.0, str)
+        nodes = Nodes(group, directory / "nodes", {}, log.note, lambda: 0.0, str, {})
         machine = Machine(
             group,
             plan,

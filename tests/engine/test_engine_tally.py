@@ -58,7 +58,7 @@ class Desk:
         return [values for name, values in self.notes if name == kind]
 
     def connected(self, connection: int) -> None:
-        self.tally.take(telemetry.CameraConnected("door", connection, 1001.0))
+        self.tally.take(telemetry.CameraConnected("door", connection, 1001.0, "tcp"))
 
     def lost(self, connection: int, line: str = "Broken pipe") -> None:
         self.tally.take(telemetry.CameraLost("door", connection, 1002.0, line))
@@ -71,11 +71,12 @@ class Desk:
         delivered: int,
         skipped: int = 0,
         dropped: int = 0,
+        lost: int = 0,
     ) -> None:
         in_flight = packets - delivered - skipped - dropped
         self.tally.take(
             telemetry.Counts(
-                "door", connection, packets, packets, delivered, skipped, dropped, in_flight
+                "door", connection, packets, packets, delivered, skipped, dropped, in_flight, lost
             )
         )
 
@@ -175,6 +176,47 @@ def test_several_losses_add_up(desk: Desk) -> None:
     desk.stopped()
     account = desk.account()
     assert (account["sent"], account["lost_network"], account["in_flight"]) == (65, 7, 0)
+
+
+def test_frames_that_the_reader_misses_are_lost_while_the_connection_is_up(desk: Desk) -> None:
+    desk.camera.session(100)
+    desk.connected(1)
+    desk.counts(packets=90, delivered=90, lost=7)
+    desk.stopped()
+    account = desk.account()
+    assert (account["lost_network"], account["in_flight"]) == (7, 3)
+
+
+def test_frames_that_were_never_sent_are_not_lost(desk: Desk) -> None:
+    desk.camera.session(100)
+    desk.camera.sessions[0].frames_dropped_at_sender = 5
+    desk.connected(1)
+    desk.counts(packets=97, delivered=97, lost=6)
+    desk.stopped()
+    account = desk.account()
+    assert (account["lost_network"], account["in_flight"]) == (1, 2)
+
+
+def test_a_reader_that_counts_too_many_loses_no_more_than_was_sent(desk: Desk) -> None:
+    desk.camera.session(100)
+    desk.connected(1)
+    desk.counts(packets=98, delivered=98, lost=50)
+    desk.stopped()
+    assert desk.account()["lost_network"] == 2
+
+
+def test_losses_of_a_broken_connection_count_once(desk: Desk) -> None:
+    desk.camera.session(50, ended=True)
+    desk.connected(1)
+    desk.counts(1, packets=40, delivered=40, lost=6)
+    desk.lost(1)
+    desk.camera.session(30)
+    desk.connected(2)
+    desk.counts(2, packets=25, delivered=25, lost=4)
+    desk.stopped()
+    account = desk.account()
+    assert (account["lost_network"], account["in_flight"]) == (14, 1)
+    assert sum(window["lost"] for window in desk.of("frames.window")) == 10
 
 
 def test_of_a_killed_process_the_rest_is_in_flight(desk: Desk) -> None:
@@ -290,6 +332,7 @@ def test_the_first_frame_is_told_once(desk: Desk) -> None:
     assert [kind for kind, _ in desk.notes] == [
         "camera.connected",
         "app.first-frame",
+        "log.line",
         "camera.lost",
         "camera.connected",
     ]
@@ -308,6 +351,32 @@ def test_a_loss_is_told_once_however_often_it_is_tried_again(desk: Desk) -> None
     }
 
 
+def test_the_node_logs_what_is_new_since_it_was_connected(desk: Desk) -> None:
+    desk.connected(1)
+    for line in ("Broken pipe", "404", "404", "404", "Broken pipe"):
+        desk.lost(1, line)
+    desk.connected(2)
+    desk.lost(2, "Broken pipe")
+    lines = desk.of("log.line")
+    assert [line["line"] for line in lines] == ["Broken pipe", "404", "Broken pipe", "Broken pipe"]
+    assert lines[0] == {
+        "stream": "door",
+        "camera": "door",
+        "instance": "counter",
+        "line": "Broken pipe",
+    }
+
+
+def test_troubles_of_a_stream_are_told_and_their_end(desk: Desk) -> None:
+    desk.tally.take(telemetry.Trouble("door", "frozen", 1.0, 1, over=False, lasted_s=0.0))
+    desk.tally.take(telemetry.Trouble("door", "frozen", 9.0, 40, over=True, lasted_s=6.5))
+    common = {"camera": "door", "instance": "counter", "trouble": "frozen"}
+    assert desk.notes == [
+        ("camera.trouble", {**common, "count": 1}),
+        ("camera.clear", {**common, "count": 40, "lasted_s": 6.5}),
+    ]
+
+
 def test_a_camera_that_was_never_reached_is_told_once(desk: Desk) -> None:
     for _ in range(5):
         desk.lost(0)
@@ -316,6 +385,6 @@ def test_a_camera_that_was_never_reached_is_told_once(desk: Desk) -> None:
 
 def test_what_is_said_of_other_cameras_is_passed_over(desk: Desk) -> None:
     """The pipe is the application's, too: whatever comes through it, the run goes on."""
-    desk.tally.take(telemetry.CameraConnected("elsewhere", 1, 1001.0))
-    desk.tally.take(telemetry.Counts("elsewhere", 1, 1, 1, 1, 0, 0, 0))
+    desk.tally.take(telemetry.CameraConnected("elsewhere", 1, 1001.0, "tcp"))
+    desk.tally.take(telemetry.Counts("elsewhere", 1, 1, 1, 1, 0, 0, 0, 0))
     assert desk.notes == []

@@ -1,126 +1,39 @@
-"""The RTSP client: packets to access units, challenges to answers, and what it refuses."""
+"""The RTSP client: what it asks, on which ways media comes, and what it refuses."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
 import socket
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from harness.runtime.rtsp import (
-    Assembler,
-    NotH264,
-    RtspBroken,
-    RtspClient,
-    RtspRefused,
-    authorize,
-    find_video,
-    read_challenge,
-)
+from harness.camera.serve.server import CameraServer
+from harness.runtime import rtsp
+from harness.runtime.datagram import receive
+from harness.runtime.message import RtspBroken
+from harness.runtime.rtsp import TCP, UDP, RtspClient, RtspRefused
+from harness.runtime.sdp import NotH264
+from harness.scenario.quirk import Quirks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-START = b"\x00\x00\x00\x01"
-SDP = """v=0
-m=audio 0 RTP/AVP 0
-a=control:audio
-m=video 0 RTP/AVP 96
-a=rtpmap:96 H264/90000
-a=fmtp:96 packetization-mode=1;sprop-parameter-sets=Z0IAKQ==,aM48gA==;profile-level-id=420029
-a=control:video
-"""
+    from harness.camera.picture.clip import Clip
+    from harness.camera.serve.live import Camera
+    from harness.runtime.assembler import Unit
+
+WAIT_S = 15.0
 
 
-def rtp(payload: bytes, *, stamp: int = 0, marker: bool = False, csrc: int = 0) -> bytes:
-    head = bytes([0x80 | csrc, 96 | marker << 7, 0, 1]) + stamp.to_bytes(4, "big") + bytes(4)
-    return head + bytes(4 * csrc) + payload
-
-
-def fragments(nal: bytes, size: int) -> list[bytes]:
-    """RFC 6184, 5.8."""
-    pieces = [nal[1:][at : at + size] for at in range(0, len(nal) - 1, size)]
-    heads = [nal[0] & 0x1F] * len(pieces)
-    heads[0] |= 0x80
-    heads[-1] |= 0x40
-    return [bytes([nal[0] & 0xE0 | 28, h]) + p for h, p in zip(heads, pieces, strict=True)]
-
-
-def test_the_marker_ends_a_frame_at_once() -> None:
-    assembler = Assembler()
-    assert assembler.feed(rtp(b"\x67sps", stamp=90)) is None
-    assert assembler.feed(rtp(b"\x65idr", stamp=90, marker=True)) == (
-        START + b"\x67sps" + START + b"\x65idr",
-        90,
-    )
-
-
-def test_a_new_time_stamp_ends_a_frame_whose_marker_is_missing() -> None:
-    assembler = Assembler()
-    assembler.feed(rtp(b"\x65one", stamp=1))
-    assert assembler.feed(rtp(b"\x41two", stamp=2)) == (START + b"\x65one", 1)
-    assert assembler.feed(rtp(b"\x41three", stamp=3, marker=True)) == (START + b"\x41two", 2)
-
-
-def test_aggregates_are_taken_apart() -> None:
-    payload = b"\x78" + b"\x00\x02\x67s" + b"\x00\x02\x68p"
-    unit = Assembler().feed(rtp(payload, marker=True, csrc=2))
-    assert unit == (START + b"\x67s" + START + b"\x68p", 0)
-
-
-@given(st.binary(min_size=3, max_size=4000), st.integers(1, 1400))
-def test_fragments_are_put_together(body: bytes, size: int) -> None:
-    nal = b"\x65" + body
-    assembler = Assembler()
-    *first, last = fragments(nal, size)
-    for piece in first:
-        assert assembler.feed(rtp(piece)) is None
-    assert assembler.feed(rtp(last, marker=True)) == (START + nal, 0)
-
-
-@given(st.lists(st.binary(max_size=60), max_size=8))
-def test_any_packets_are_survived(packets: list[bytes]) -> None:
-    assembler = Assembler()
-    for packet in packets:
-        assembler.feed(packet)
-
-
-def test_the_video_of_an_sdp_is_found() -> None:
-    track = find_video(SDP, "rtsp://h/door")
-    assert track.control == "rtsp://h/door/video"
-    assert track.parameter_sets == (b"\x67\x42\x00\x29", b"\x68\xce\x3c\x80")
-    absolute = SDP.replace("control:video", "control:rtsp://h/other/1")
-    assert find_video(absolute, "rtsp://h/door").control == "rtsp://h/other/1"
-    damaged = SDP.replace("Z0IAKQ==", "Z0I")
-    assert find_video(damaged, "rtsp://h/door").parameter_sets == ()
-
-
-@pytest.mark.parametrize("sdp", [SDP.replace("H264", "H265"), SDP.split("m=video")[0], ""])
-def test_other_video_is_not_h264(sdp: str) -> None:
-    with pytest.raises(NotH264):
-        find_video(sdp, "rtsp://h/door")
-
-
-def test_digest_is_answered_as_the_rfc_shows() -> None:
-    """RFC 2617, 3.5, without qop (the form cameras use)."""
-    challenge = read_challenge(
-        ['Basic realm="x"', 'Digest realm="testrealm@host.com", nonce="dcd98b7102dd", opaque="5c"']
-    )
-    answer = authorize(challenge, "GET", "/dir/index.html", "Mufasa", "Circle Of Life", 1)
-    assert answer.startswith('Digest username="Mufasa", realm="testrealm@host.com"')
-    assert 'opaque="5c"' in answer
-    qop = read_challenge(['Digest realm="r", nonce="n", qop="auth-int, auth"'])
-    assert "qop=auth, nc=00000003, cnonce=" in authorize(qop, "PLAY", "rtsp://h/", "u", "p", 3)
-
-
-def test_basic_is_answered_and_sha256_passed_over() -> None:
-    challenge = read_challenge(
-        ['Digest realm="r", nonce="n", algorithm=SHA-256', 'Basic realm="r"']
-    )
-    assert authorize(challenge, "PLAY", "rtsp://h/", "u", "p", 1) == "Basic dTpw"
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -161,7 +74,7 @@ def test_strange_answers_are_refused(
     camera: tuple[str, list[bytes]], answer: bytes, error: type[Exception], message: str
 ) -> None:
     url, answers = camera
-    answers.append(answer)
+    answers += [b"RTSP/1.0 200 OK\r\n\r\n", answer]
     client = RtspClient(url, "", "", timeout_s=5)
     with pytest.raises(error, match=message):
         client.open()
@@ -187,3 +100,238 @@ def test_closing_ends_a_read_that_waits(camera: tuple[str, list[bytes]]) -> None
         client.open()
     closer.join()
     client.release()
+
+
+# --- a real camera --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def cameras() -> AsyncIterator[CameraServer]:
+    async with CameraServer() as server:
+        yield server
+
+
+@dataclass
+class Reader:
+    """A client that reads in a thread of its own; what it got is in `units`."""
+
+    client: RtspClient
+    units: list[Unit] = field(default_factory=list)
+
+    async def read(self, count: int) -> None:
+        """Until `count` units are here, in all."""
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.to_thread(self._read, count)
+
+    def _read(self, count: int) -> None:
+        if not self.units:
+            self.client.open()
+            self._flow = self.client.units()
+        while len(self.units) < count:
+            self.units.append(next(self._flow))
+
+
+@pytest.fixture
+async def read() -> AsyncIterator[Callable[..., Awaitable[Reader]]]:
+    readers: list[Reader] = []
+
+    async def read(camera: Camera, transport: str, count: int = 8) -> Reader:
+        credentials = camera.credentials
+        client = RtspClient(camera.url, credentials.username, credentials.password, 5.0, transport)
+        readers.append(Reader(client))
+        await readers[-1].read(count)
+        return readers[-1]
+
+    yield read
+    for reader in readers:
+        await asyncio.to_thread(reader.client.release)
+
+
+@pytest.mark.parametrize("transport", [TCP, UDP])
+async def test_frames_come_whole_and_in_order(
+    cameras: CameraServer, clip: Clip, read: Callable[..., Awaitable[Reader]], transport: str
+) -> None:
+    camera = cameras.add("door", clip, "/door", "root", "p@ss")
+    reader = await read(camera, transport, 20)
+    assert reader.client.transport == transport
+    assert [(unit.lost, unit.damaged) for unit in reader.units] == [(0, False)] * 20
+    (session,) = camera.sessions
+    assert session.transport == transport
+    first = session.first_index
+    assert first is not None
+    sent = [clip.access_units[(first + n) % len(clip.access_units)].nals for n in range(20)]
+    assert [unit.nals for unit in reader.units] == sent
+
+
+async def test_a_camera_without_udp_is_read_over_tcp(
+    cameras: CameraServer, clip: Clip, read: Callable[..., Awaitable[Reader]]
+) -> None:
+    camera = cameras.add("door", clip, "/door", transports=("tcp",))
+    reader = await read(camera, UDP)
+    assert reader.client.transport == TCP
+    assert [session.transport for session in camera.sessions] == ["tcp"]
+
+
+@pytest.mark.parametrize("transport", [TCP, UDP])
+async def test_the_camera_is_told_how_its_packets_arrive(
+    cameras: CameraServer,
+    clip: Clip,
+    read: Callable[..., Awaitable[Reader]],
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+) -> None:
+    monkeypatch.setattr(rtsp, "REPORT_EVERY_S", 0.2)
+    camera = cameras.add("door", clip, "/door")
+    await read(camera, transport, 15)
+    (session,) = camera.sessions
+    assert session.reception is not None
+    assert session.reception.reports >= 2
+    assert (session.reception.lost, session.reports_bad) == (0, 0)
+    assert session.reception.round_trip_s is not None
+
+
+async def test_lost_datagrams_are_lost_frames_and_the_sums_agree(
+    cameras: CameraServer,
+    clip: Clip,
+    read: Callable[..., Awaitable[Reader]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One datagram in twelve is taken away, whole frames now and then."""
+    numbers = itertools.count()
+
+    def lossy(sock: socket.socket, most: int) -> list[bytes]:
+        came = receive(sock, most)
+        if most and came and came[0][1] & 0x7F != 96:
+            return came  # RTCP
+        return [data for data in came if (number := next(numbers)) < 8 or number % 12]
+
+    monkeypatch.setattr(rtsp, "receive", lossy)
+    monkeypatch.setattr(rtsp, "REPORT_EVERY_S", 0.2)
+    camera = cameras.add("door", clip, "/door")
+    reader = await read(camera, UDP, 40)
+    lost = sum(unit.lost for unit in reader.units)
+    (session,) = camera.sessions
+    assert lost > 3
+    assert 0 <= session.frames_sent - lost - 40 <= 2  # one or two may be on their way
+    assert reader.client.stream.disorder.lost >= lost
+    assert session.reception is not None
+    assert session.reception.lost > 0
+
+
+@pytest.mark.parametrize("transport", [TCP, UDP])
+async def test_who_is_done_leaves_and_frees_the_place(
+    cameras: CameraServer,
+    clip: Clip,
+    read: Callable[..., Awaitable[Reader]],
+    transport: str,
+) -> None:
+    quirks = Quirks(clients_max=1, stale_sessions_s=60.0)
+    camera = cameras.add("door", clip, "/door", quirks=quirks)
+    one = await read(camera, transport)
+    await asyncio.to_thread(one.client.close)
+    await asyncio.to_thread(one.client.release)
+    await until(lambda: camera.sessions[0].ended_s is not None)
+    await read(camera, transport)  # 453 to who comes too soon
+
+
+@pytest.mark.parametrize("transport", [TCP, UDP])
+async def test_the_end_of_the_camera_ends_the_stream(
+    clip: Clip, read: Callable[..., Awaitable[Reader]], transport: str
+) -> None:
+    async with CameraServer() as server:
+        reader = await read(server.add("door", clip, "/door"), transport)
+    with pytest.raises(RtspBroken):
+        await reader.read(1_000)
+
+
+async def test_a_camera_that_stalls_times_out(
+    cameras: CameraServer, clip: Clip, read: Callable[..., Awaitable[Reader]]
+) -> None:
+    camera = cameras.add("door", clip, "/door")
+    reader = await read(camera, UDP)
+    reader.client._timeout_s = 0.3
+    camera.stall()
+    with pytest.raises(TimeoutError):
+        await reader.read(1_000)
+
+
+async def test_a_nonce_that_expires_does_not_end_the_stream(
+    cameras: CameraServer, clip: Clip, read: Callable[..., Awaitable[Reader]]
+) -> None:
+    quirks = Quirks(session_timeout_s=2.0)
+    camera = cameras.add("door", clip, "/door", "root", "p", quirks=quirks, nonce_life_s=0.3)
+    reader = await read(camera, UDP, 45)  # three seconds: without signs of life it ends after two
+    assert len(camera.sessions) == 1
+    assert reader.units[-1].lost == 0
+
+
+# --- signs of life --------------------------------------------------------------------------------
+
+DESCRIPTION = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+
+
+class Canned:
+    """A camera that answers as it is told and writes down what it was asked."""
+
+    def __init__(self, public: str, *, alive: str = "200 OK") -> None:
+        self.asked: list[str] = []
+        self._public, self._alive = public, alive
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        host, port = self._listener.getsockname()
+        self.url = f"rtsp://{host}:{port}/door"
+
+    def close(self) -> None:
+        self._listener.close()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        peer, _ = self._listener.accept()
+        with peer, contextlib.suppress(ConnectionError):  # who leaves waits for no answer
+            while request := peer.recv(4096):
+                while request[:1] == b"$":
+                    request = request[4 + int.from_bytes(request[2:4], "big") :]
+                if request:
+                    self.asked.append(request.split()[0].decode())
+                    peer.sendall(self._answer(self.asked[-1]))
+
+    def _answer(self, method: str) -> bytes:
+        status, body = "200 OK", b""
+        headers = {"Session": "1;timeout=2", "Public": self._public}
+        if method == "DESCRIBE":
+            body = DESCRIPTION
+            headers["Content-Length"] = str(len(body))
+        if "PLAY" in self.asked and method != "PLAY":
+            status = self._alive
+        lines = [f"RTSP/1.0 {status}", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize(
+    ("public", "answer", "signs"),
+    [
+        ("OPTIONS, GET_PARAMETER, PLAY", "200 OK", ["GET_PARAMETER", "GET_PARAMETER"]),
+        ("OPTIONS, PLAY", "200 OK", ["OPTIONS", "OPTIONS"]),
+        ("OPTIONS, GET_PARAMETER", "501 Not Implemented", ["GET_PARAMETER", "OPTIONS"]),
+    ],
+)
+def test_life_is_shown_by_what_the_camera_knows(public: str, answer: str, signs: list[str]) -> None:
+    camera = Canned(public, alive=answer)
+    client = RtspClient(camera.url, "", "", timeout_s=2.3)
+    client.open()
+    with pytest.raises(TimeoutError):  # no video comes, but two signs of life go
+        next(client.units())
+    client.release()
+    camera.close()
+    assert camera.asked == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", *signs, "TEARDOWN"]
+
+
+def test_a_session_that_the_camera_forgot_is_over() -> None:
+    camera = Canned("GET_PARAMETER", alive="454 Session Not Found")
+    client = RtspClient(camera.url, "", "", timeout_s=5)
+    client.open()
+    with pytest.raises(RtspBroken, match="forgotten"):
+        next(client.units())
+    client.release()
+    camera.close()

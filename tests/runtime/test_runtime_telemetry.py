@@ -24,6 +24,7 @@ from harness.runtime.telemetry import (
     Message,
     Started,
     Stopped,
+    Trouble,
     format_message,
     parse,
 )
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
 
 MESSAGES: list[Message] = [
     Started(1, 2.0),
-    CameraConnected("door", 1, 2.0),
+    CameraConnected("door", 1, 2.0, "udp"),
     CameraLost("door", 1, 2.0, "line"),
     Frame("door", 1, 7, 8, 9, 1.0, 2.0, 3.0, (("person", 0.1, 0.2, 0.3, 0.4),)),
     Frame("door", 1, None, None, None, 1.0, 2.0, None, ()),
     Inference("detector", 1.0, 5.5),
-    Counts("door", 1, 4, 4, 3, 1, 0, 0),
+    Counts("door", 1, 4, 4, 3, 1, 0, 0, 2),
+    Trouble("door", "frames-lost", 2.0, 3, over=True, lasted_s=1.5),
     Stopped(1.0, "asked", 0),
 ]
 

@@ -221,7 +221,11 @@ class Nodes:
             return
         stream.since_s = self.env.now
         camera = stream.camera.plan.name
-        values = {"camera": camera, "instance": self.name(node.instance)}
+        values = {
+            "camera": camera,
+            "instance": self.name(node.instance),
+            "transport": stream.camera.plan.granted,
+        }
         self.note(self._source(node), kind.CAMERA_CONNECTED, values)
         if stream.first:
             stream.first = False
@@ -264,6 +268,7 @@ class Nodes:
                 "from_s": round(node.window_s, 6),
                 "to_s": round(now_s, 6),
                 "delivered": stream.window_delivered,
+                "lost": 0,
                 "detected": 0,
                 "missed": 0,
                 "false": 0,

@@ -208,7 +208,13 @@ async def _bring_up(
     client = await stack.enter_async_context(ApiClient(cloud.api_url, key=cloud.root_key))
     (directory / "nodes").mkdir()
     nodes = Nodes(
-        group, directory / "nodes", cameras, recorder.note, recorder.elapsed, recorder.name
+        group,
+        directory / "nodes",
+        cameras,
+        recorder.note,
+        recorder.elapsed,
+        recorder.name,
+        {camera.name: camera.transport for camera in plan.cameras},
     )
     links = {appliance.name: Link(group) for appliance in plan.appliances}
     machines: dict[str, Machine] = {}

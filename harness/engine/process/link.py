@@ -1,8 +1,10 @@
-"""An appliance's links: TCP relays on loopback that can be broken, silenced and restored.
+"""An appliance's links: relays on loopback that can be broken, silenced and restored.
 
 Every connection of an appliance to the control plane or to a camera goes through one of these,
 without privileges and without looking inside: TLS ends where it ends. Breaking a link resets
-its connections and closes its ports; silencing it keeps everything open and passes nothing.
+its connections and closes its ports; silencing it keeps everything open and passes nothing. On
+the way to cameras a `gateway` takes the datagrams along that belong to a connection: they are
+gone with it, and lost while the link is silent.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
+from harness.engine.process.gateway import Gateway
 from harness.errors import EngineError
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class _Half(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.peer: _Half | None = None
         self.full = False  # takes no more until it has passed something on
+        self.reads: Callable[[bytes], bytes] = bytes  # what is handed on of what comes
         self._early = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,7 +46,7 @@ class _Half(asyncio.Protocol):
     def attach(self, peer: _Half) -> None:
         self.peer = peer
         if self._early and peer.transport is not None:
-            peer.transport.write(bytes(self._early))
+            peer.transport.write(self.reads(bytes(self._early)))
             self._early.clear()
         self.listen()
 
@@ -58,7 +62,7 @@ class _Half(asyncio.Protocol):
             if self.transport is not None:
                 self.transport.pause_reading()
         else:
-            self.peer.transport.write(data)
+            self.peer.transport.write(self.reads(data))
 
     def pause_writing(self) -> None:
         self.full = True
@@ -93,6 +97,7 @@ class _Inner(_Half):
     def __init__(self, link: Link, target: tuple[str, int]) -> None:
         super().__init__(link)
         self.target = target
+        self.gateway: Gateway | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -113,13 +118,23 @@ class _Inner(_Half):
             outer.reset()
             return
         assert outer.transport is not None
+        if self.link.media:
+            self.gateway = self.link.gateway(self.target[0])
+            self.reads, outer.reads = self.gateway.request, self.gateway.answer
         self.link.opened(self.target, outer.transport.get_extra_info("sockname"))
         outer.attach(self)
         self.attach(outer)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.gateway is not None:
+            self.gateway.close()
+        super().connection_lost(error)
+
 
 class Link:
     """All relays of one path of one appliance. Its tasks belong to `group`.
+
+    With `media` its connections are RTSP, and datagrams that they arrange for go with them.
 
     `opened` is called with (target, local address) of every connection made to a target, which
     is how a server's peer address can be told to belong to this link.
@@ -130,10 +145,13 @@ class Link:
         group: asyncio.TaskGroup,
         host: str = "127.0.0.1",
         opened: Callable[[tuple[str, int], tuple[str, int]], None] = lambda _t, _a: None,
+        *,
+        media: bool = False,
     ) -> None:
         self.group = group
         self.host = host
         self.opened = opened
+        self.media = media
         self.halves: set[_Half] = set()
         self.hushed = False
         self.broken = False
@@ -194,6 +212,11 @@ class Link:
         for task in self._dialling:
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
+
+    def gateway(self, camera: str) -> Gateway:
+        """For a connection to `camera`."""
+        loop = asyncio.get_running_loop()
+        return Gateway(loop, self.host, camera, lambda: not self.hushed)
 
     def dial(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start to connect. False when the group is ending, and so this link."""

@@ -67,7 +67,10 @@ class Nodes:
         note: Callable[[str, str, Mapping[str, Any]], None],
         elapsed: Callable[[], float],
         name: Callable[[str], str],
+        transports: Mapping[str, str],
     ) -> None:
+        """`transports` says what appliances ask for a camera's stream over: tcp or udp."""
+        self.transports = transports
         self.group = group
         self.directory = directory
         self.cameras = cameras
@@ -94,7 +97,7 @@ class Nodes:
         self._starts += 1
         directory = self.directory / f"{self.name(request.instance)}-{self._starts}"
         peers: set[tuple[str, int]] = set()
-        link = Link(self.group, opened=lambda _target, address: peers.add(address))
+        link = Link(self.group, opened=lambda _target, address: peers.add(address), media=True)
         node = Node(request.instance, code.node, machine, request.mailbox, link, directory)
         self._nodes[node.instance, node.code] = node
         try:
@@ -246,6 +249,7 @@ class Nodes:
             url=parts._replace(netloc=f"{node.link.host}:{local}").geturl(),
             username=source["username"],
             password=source["password"],
+            transport=self.transports.get(camera.node, "tcp"),
         )
 
     async def _unpack(

@@ -2,8 +2,8 @@
 
 Latency is from the capture of a frame (its code in the picture and the camera's clock) to the
 moment the application put it out with its boxes. A frame that a camera sent and the reader
-never demuxed was lost on the network when its connection broke, and is in flight when the
-reader itself closed it.
+never demuxed was lost on the network when its connection broke, or when the reader tells so of
+the connection that is up; else it was in flight when the reader itself closed that.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class _Window:
     detected: int = 0
     missed: int = 0
     false: int = 0
+    lost: int = 0
     latency: Histogram = field(default_factory=Histogram)
     inference: Histogram = field(default_factory=Histogram)
 
@@ -45,6 +46,7 @@ class _Reader:
     connection: int | None = None  # the number of the one that is up
     first: bool = True
     missed: bool = False  # its loss has been told
+    line: str = ""  # what its node logged last, since it was connected
     told: int = 0  # frames the application had in hands, told one by one
     window: _Window = field(default_factory=_Window)
 
@@ -87,7 +89,11 @@ class Tally:
             case telemetry.Frame():
                 self._frame(reader, message)
             case telemetry.Counts():
+                before = reader.counts.get(message.connection)
+                reader.window.lost += message.lost - (before.lost if before else 0)
                 reader.counts[message.connection] = message
+            case telemetry.Trouble():
+                self._trouble(message)
             case telemetry.CameraConnected():
                 self._connected(reader, message)
             case telemetry.CameraLost():
@@ -95,8 +101,12 @@ class Tally:
 
     def _connected(self, reader: _Reader, message: telemetry.CameraConnected) -> None:
         reader.connection = message.connection
-        reader.missed = False
-        values = {"camera": message.camera, "instance": self.instance}
+        reader.missed, reader.line = False, ""
+        values = {
+            "camera": message.camera,
+            "instance": self.instance,
+            "transport": message.transport,
+        }
         self._note(self.source, kind.CAMERA_CONNECTED, values)
         if reader.first:
             reader.first = False
@@ -105,16 +115,26 @@ class Tally:
             self._note(self.source, kind.APP_FIRST_FRAME, first)
 
     def _lost(self, reader: _Reader, message: telemetry.CameraLost) -> None:
-        # Each further try that fails says the same: only the loss itself is an event.
+        # Each further try that fails says much the same: only the loss itself is an event.
+        values = {"camera": message.camera, "instance": self.instance, "line": message.line}
+        if message.line != reader.line:
+            self._note(self.source, kind.LOG_LINE, {"stream": message.camera, **values})
         if not reader.missed:
-            values = {
-                "camera": message.camera,
-                "instance": self.instance,
-                "line": message.line,
-            }
             self._note(self.source, kind.CAMERA_LOST, values)
         reader.connection = None
-        reader.missed = True
+        reader.missed, reader.line = True, message.line
+
+    def _trouble(self, message: telemetry.Trouble) -> None:
+        values: dict[str, Any] = {
+            "camera": message.camera,
+            "instance": self.instance,
+            "trouble": message.trouble,
+            "count": message.count,
+        }
+        if message.over:
+            self._note(self.source, kind.CAMERA_CLEAR, {**values, "lasted_s": message.lasted_s})
+        else:
+            self._note(self.source, kind.CAMERA_TROUBLE, values)
 
     def _frame(self, reader: _Reader, frame: telemetry.Frame) -> None:
         window = reader.window
@@ -147,6 +167,7 @@ class Tally:
                 "from_s": round(self._window_s, 6),
                 "to_s": round(now_s, 6),
                 "delivered": window.delivered,
+                "lost": window.lost,
                 "detected": window.detected,
                 "missed": window.missed,
                 "false": window.false,
@@ -167,7 +188,8 @@ class Tally:
             skipped = sum(c.skipped for c in counts)
             dropped = sum(c.dropped_decoder for c in counts)
             seen = max(sum(c.packets for c in counts), delivered + skipped + dropped)
-            lost = max(0, min(self._unseen_before(reader), sent - seen))
+            unseen = self._unseen_before(reader) + self._missed_now(reader)
+            lost = max(0, min(unseen, sent - seen))
             values = {
                 "camera": name,
                 "instance": self.instance,
@@ -187,6 +209,17 @@ class Tally:
             sessions = sessions[:-1]
         seen = sum(c.packets for n, c in reader.counts.items() if current is None or n < current)
         return sum(session.frames_sent for session in sessions) - seen
+
+    def _missed_now(self, reader: _Reader) -> int:
+        """Frames that the reader misses on the connection that is up.
+
+        It cannot know that some of them were never sent, but dropped before.
+        """
+        counts = reader.counts.get(reader.connection or 0)
+        sessions = list(self._sessions(reader))
+        if counts is None or not sessions:
+            return 0
+        return max(0, counts.lost - sessions[-1].frames_dropped_at_sender)
 
     def _sessions(self, reader: _Reader) -> Iterable[SessionAccount]:
         return (s for s in reader.camera.sessions if s.peer in self._peers)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.runtime.reader import Arrival, Feed
+    from harness.runtime.feed import Arrival, Feed
     from harness.runtime.world import World
 
 __all__ = ["TimeoutException", "media", "node", "port"]
