@@ -112,9 +112,11 @@ def validate_command(files: tuple[Path, ...]) -> int:
 
 
 @app.command("schema")
-@click.argument("what", type=click.Choice(["scenario", "appliance", "camera"]), default="scenario")
+@click.argument(
+    "what", type=click.Choice(["scenario", "appliance", "camera", "quotas"]), default="scenario"
+)
 def schema_command(what: str) -> int:
-    """Print the JSON Schema of scenario, appliance-profile or camera-profile files."""
+    """Print the JSON Schema of scenario, profile or quota files."""
     from harness.cli import show
 
     return show.schema(what)

@@ -15,6 +15,7 @@ from harness.scenario import (
     camera_profile,
     json_schema,
     profile_schemas,
+    quotas_schema,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def _validate(path: Path) -> None:
 
 
 def schema(what: str) -> int:
-    value = json_schema() if what == "scenario" else profile_schemas()[what]
+    schemas = {"scenario": json_schema, "quotas": quotas_schema}
+    value = schemas[what]() if what in schemas else profile_schemas()[what]
     print(json.dumps(value, indent=2))
     return 0
 

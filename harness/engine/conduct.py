@@ -16,7 +16,6 @@ from harness.engine import deployment
 from harness.engine.site import (
     Account,
     Ask,
-    Call,
     Elapsed,
     Fork,
     Heal,
@@ -27,6 +26,7 @@ from harness.engine.site import (
     SiteProgram,
     Strike,
     Tell,
+    call,
 )
 from harness.errors import HarnessError, PeerError, PeerTimeout
 from harness.record import kind
@@ -173,7 +173,7 @@ class Conductor:
 
     @_do.register
     def _(self, step: Provision) -> SiteProgram[None]:
-        answer = yield Call(
+        answer = yield from call(
             "ProvisionDevice", {"Name": step.appliance, "Description": "provisioned by a scenario"}
         )
         self.devices[step.appliance] = answer["DeviceId"]
@@ -206,7 +206,7 @@ class Conductor:
     @_do.register
     def _(self, step: Remove) -> SiteProgram[None]:
         instance = self.instances.pop(step.instance)
-        yield Call("RemoveApplicationInstance", {"ApplicationInstanceId": instance})
+        yield from call("RemoveApplicationInstance", {"ApplicationInstanceId": instance})
         self.instances[step.instance] = instance
         yield from self._instance_until(
             step.instance, "REMOVAL_SUCCEEDED", ("REMOVAL_FAILED",), step.timeout_s
@@ -263,11 +263,11 @@ class Conductor:
     ) -> SiteProgram[str]:
         """Create a job and follow it to its end. Outcome: the job id."""
         device = self.devices[appliance]
-        created = yield Call("CreateJobForDevices", {"DeviceIds": [device], **request})
+        created = yield from call("CreateJobForDevices", {"DeviceIds": [device], **request})
         job = str(created["Jobs"][0]["JobId"])
         began_s = yield Elapsed()
         while (yield Elapsed()) - began_s < timeout_s:
-            status = (yield Call("DescribeDeviceJob", {"JobId": job}))["Status"]
+            status = (yield from call("DescribeDeviceJob", {"JobId": job}))["Status"]
             if status in ("COMPLETED", "FAILED"):
                 return job
             yield Poll()
@@ -292,7 +292,7 @@ class Conductor:
         began_s = yield Elapsed()
         query = {"ApplicationInstanceId": self.instances[instance]}
         while (yield Elapsed()) - began_s < timeout_s:
-            answer = yield Call("DescribeApplicationInstance", query)
+            answer = yield from call("DescribeApplicationInstance", query)
             status = answer["Status"]
             if status == wanted:
                 return

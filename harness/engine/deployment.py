@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance import graph
-from harness.engine.site import Call, PutObject, SiteProgram
+from harness.engine.site import PutObject, SiteProgram, call
 from harness.errors import InputError, PeerRefused
 from harness.runtime.package import PackedApplication, PackedPackage, pack
 from harness.scenario.plan import Deploy, Parallel
@@ -60,7 +60,7 @@ def create(
         if camera.name in cameras:
             yield from _register_camera(camera, urls(camera.name))
     overrides = override_document(packed, step, account)
-    answer = yield Call(
+    answer = yield from call(
         "CreateApplicationInstance",
         {
             "Name": step.instance,
@@ -73,17 +73,14 @@ def create(
 
 
 def _register(package: PackedPackage) -> SiteProgram[None]:
-    try:
-        found = yield Call("CreatePackage", {"PackageName": package.name})
-    except PeerRefused:
-        found = yield Call("DescribePackage", {"PackageId": f"packageName/{package.name}"})
+    found = yield from _package(package.name, "CreatePackage", {"PackageName": package.name})
     version = {
         "PackageId": found["PackageId"],
         "PackageVersion": package.version,
         "PatchVersion": package.patch,
     }
     try:
-        yield Call("DescribePackageVersion", version)
+        yield from call("DescribePackageVersion", version)
         return
     except PeerRefused:
         pass  # not registered yet
@@ -93,8 +90,8 @@ def _register(package: PackedPackage) -> SiteProgram[None]:
         yield PutObject(where["Bucket"], key, file.read_bytes())
     manifest = f"{where['ManifestPrefixLocation']}/{package.version}/{package.patch}.json"
     yield PutObject(where["Bucket"], manifest, json.dumps(package.manifest).encode())
-    yield Call("RegisterPackageVersion", {**version, "MarkLatest": True})
-    answer = yield Call("DescribePackageVersion", version)
+    yield from call("RegisterPackageVersion", {**version, "MarkLatest": True})
+    answer = yield from call("DescribePackageVersion", version)
     if answer["Status"] != "REGISTER_COMPLETED":
         raise PeerRefused(
             f"package {package.name} {package.version}: {answer['Status']}: "
@@ -110,12 +107,8 @@ def _register_camera(camera: CameraPlan, url: str) -> SiteProgram[None]:
     parameters = {"StreamUrl": url}
     if camera.username:
         parameters |= {"Username": camera.username, "Password": camera.password}
-    try:
-        yield Call("DescribePackage", {"PackageId": f"packageName/{camera_package(camera.name)}"})
-        return
-    except PeerRefused:
-        pass  # not registered yet
-    yield Call(
+    yield from _package(
+        camera_package(camera.name),
         "CreateNodeFromTemplateJob",
         {
             "NodeName": camera.name,
@@ -125,6 +118,22 @@ def _register_camera(camera: CameraPlan, url: str) -> SiteProgram[None]:
             "TemplateParameters": parameters,
         },
     )
+
+
+def _package(name: str, operation: str, parameters: Mapping[str, Any]) -> SiteProgram[Any]:
+    """What is known of a package; one that is not there yet is made by `operation`."""
+    named = {"PackageId": f"packageName/{name}"}
+    try:
+        return (yield from call("DescribePackage", named))
+    except PeerRefused:
+        pass
+    try:
+        return (yield from call(operation, parameters))
+    except PeerRefused as refused:  # perhaps because another deployment was quicker
+        try:
+            return (yield from call("DescribePackage", named))
+        except PeerRefused:
+            raise refused from None
 
 
 def override_document(packed: PackedApplication, step: Deploy, account: str) -> dict[str, Any]:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from harness.cloud.api.error import ApiError
+
 if TYPE_CHECKING:
     from harness.engine.situation import Situation
     from harness.scenario.plan import FaultPlan
 
 T = TypeVar("T")
+THROTTLED_S_MAX = 300.0  # how long one call may be put off by the service's rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +110,17 @@ class Fork(Command):
 @dataclass(frozen=True, slots=True)
 class Account(Command):
     """Stop every application in good order and write the frame accounts."""
+
+
+def call(operation: str, parameters: Mapping[str, Any]) -> SiteProgram[Any]:
+    """`Call`, and again when the service says that it had too many requests, as clients do."""
+    left_s = THROTTLED_S_MAX
+    while True:
+        try:
+            return (yield Call(operation, parameters))
+        except ApiError as error:
+            if not 0.0 < error.retry_after_s <= left_s:
+                raise
+            wait_s = error.retry_after_s
+        yield Pause(wait_s)
+        left_s -= wait_s

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         camera_profile,
         profile_schemas,
     )
-    from harness.scenario.schema import json_schema
+    from harness.scenario.quota_file import load_quotas
+    from harness.scenario.schema import json_schema, quotas_schema
 
 __all__ = [
     "FileInvalid",
@@ -36,7 +37,9 @@ __all__ = [
     "from_mapping",
     "json_schema",
     "load",
+    "load_quotas",
     "profile_schemas",
+    "quotas_schema",
 ]
 
 _HOME = {
@@ -44,7 +47,8 @@ _HOME = {
     "planning": ("compile_plan",),
     "problem": ("FileInvalid", "Problem", "ScenarioInvalid"),
     "profile": ("ProfileLibrary", "appliance_profile", "camera_profile", "profile_schemas"),
-    "schema": ("json_schema",),
+    "quota_file": ("load_quotas",),
+    "schema": ("json_schema", "quotas_schema"),
 }
 
 

@@ -14,6 +14,7 @@ from harness.record.canonical import digest
 from harness.scenario.coding import H264, USUAL, Coding
 from harness.scenario.look import PLAIN, Look
 from harness.scenario.quirk import NONE, Quirks
+from harness.scenario.quota import OFF, Quotas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +87,13 @@ class ApplicationPlan:
 
     name: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloudPlan:
+    """The control plane of the run."""
+
+    quotas: Quotas = OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +218,7 @@ class Plan:
     limits: tuple[LimitPlan, ...]
     stop_after_s: float
     converge_within_s: float
+    cloud: CloudPlan = CloudPlan()
     schema: int = 1
 
     def to_json(self) -> dict[str, Any]:

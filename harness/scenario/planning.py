@@ -52,6 +52,7 @@ def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | N
         limits=_limits(file),
         stop_after_s=file.stop_after,
         converge_within_s=file.converge_within,
+        cloud=_cloud(file),
     )
 
 
@@ -193,6 +194,11 @@ def _side_by_side(make: Callable[..., Step], names: list[str], timeout: dict[str
 def _timeout(step: StepFile) -> dict[str, Any]:
     """The step's own time limit, if it has one; else the default of its kind holds."""
     return {} if step.timeout is None else {"timeout_s": step.timeout}
+
+
+def _cloud(file: ScenarioFile) -> planned.CloudPlan:
+    chosen = file.cloud.quotas
+    return planned.CloudPlan() if chosen is None else planned.CloudPlan(quotas=chosen.quotas)
 
 
 def _checks(file: ScenarioFile, engine: str) -> tuple[planned.CheckPlan, ...]:

@@ -10,6 +10,7 @@ from harness.scenario.appearance import coding_of, look_of
 from harness.scenario.firmware import fuse_level
 from harness.scenario.problem import FileInvalid, did_you_mean
 from harness.scenario.profile import appliance_profile, camera_profile
+from harness.scenario.quota import DOCUMENTED
 from harness.scenario.schema import ENGINES, ENGINES_KEY
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from harness.scenario.document import Document, Loc
     from harness.scenario.problem import Problem
     from harness.scenario.profile import ProfileLibrary
+    from harness.scenario.quota import Quotas
     from harness.scenario.schema import (
         DeployFile,
         FaultFile,
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
         StepFile,
         UpdateFile,
     )
-
-CAMERAS_PER_APPLICATION_MAX = 8  # vendor's developer guide, quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,12 @@ class Review:
     appliance_profiles: dict[str, Profile] = field(default_factory=dict)
     camera_profiles: dict[str, CameraProfile] = field(default_factory=dict)
     applications: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def quotas(self) -> Quotas:
+        """What steps are held to before anything starts: the documented, unless the file says."""
+        chosen = self.file.cloud.quotas
+        return DOCUMENTED if chosen is None else chosen.quotas
 
     def add(self, loc: Loc, message: str, hint: str = "", *, at_key: bool = False) -> None:
         self.problems.append(self.document.problem(loc, message, hint=hint, at_key=at_key))
@@ -199,7 +205,8 @@ def _readable(found: Review, loc: Loc, deploy: DeployFile) -> None:
 def _streams(found: Review, loc: Loc, deploy: DeployFile) -> None:
     count = sum(len(cameras) for cameras in deploy.inputs.values())
     profile = found.appliance_profiles.get(found.file.site.appliances[deploy.appliance].profile)
-    most = min(CAMERAS_PER_APPLICATION_MAX, profile.streams_max if profile else count)
+    quota = found.quotas.streams_per_application
+    most = min(quota or count, profile.streams_max if profile else count)
     if count > most:
         message = f"{count} cameras: an application reads at most {most}"
         found.add((*loc, "inputs"), message, "deploy a second instance for the others")

@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from harness.scenario.part import Name, Part, Version
 from harness.scenario.quantity import Duration, Limit, Size, Span, wrong
+from harness.scenario.quota_file import Choice, QuotasFile
 from harness.scenario.site_file import SITE_MAX, SiteFile
 
 SEED_MAX = (1 << 53) - 1  # exact in every reader of JSON
@@ -91,6 +92,16 @@ class NemesisFile(FaultFile):
     at_s: Duration = Field(alias="at", description='when, from the start of the workload: "10s"')
 
 
+class CloudFile(Part):
+    """The control plane of the run."""
+
+    quotas: Choice | None = Field(
+        default=None,
+        description="documented, off, or those that differ; default: off, but for the streams "
+        "of an application and the applications on an appliance",
+    )
+
+
 class StepFile(Part):
     """One step: exactly one of its keys, and perhaps a timeout."""
 
@@ -165,6 +176,7 @@ class ScenarioFile(Part):
         description="device seconds in one wall second on the process rung",
     )
     site: SiteFile = Field(description="appliances and cameras")
+    cloud: CloudFile = Field(default_factory=CloudFile, description="the control plane")
     images: dict[Version, ImageFile] = Field(
         default_factory=dict, description="firmware images by version"
     )
@@ -205,6 +217,11 @@ class _Untitled(GenerateJsonSchema):
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
         return {key: value for key, value in super().model_schema(schema).items() if key != "title"}
+
+
+def quotas_schema() -> dict[str, Any]:
+    """The JSON Schema of files of quotas."""
+    return published(QuotasFile, "harness quotas")
 
 
 def json_schema() -> dict[str, Any]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from harness.scenario.schema import DeployFile, FaultFile, StepFile, UpdateFile
 
 T = TypeVar("T")
-APPLICATIONS_PER_APPLIANCE_MAX = 10  # vendor's developer guide, quotas
 
 
 @dataclass(slots=True)
@@ -132,9 +131,10 @@ def _deploy(found: Review, loc: Loc, deploy: DeployFile, state: _State) -> None:
     state.ever.add(deploy.instance)
     state.instances[deploy.instance] = deploy
     here = sum(other.appliance == deploy.appliance for other in state.instances.values())
-    if here > APPLICATIONS_PER_APPLIANCE_MAX:
-        most = APPLICATIONS_PER_APPLIANCE_MAX
-        found.add((*loc, "on"), f"`{deploy.appliance}` holds at most {most} applications")
+    most = found.quotas.applications_per_device
+    if most is not None and here > most:
+        hint = "remove one before, or raise `applications_per_device` in `cloud: {quotas: ...}`"
+        found.add((*loc, "on"), f"`{deploy.appliance}` holds at most {most} applications", hint)
 
 
 def _remove(found: Review, loc: Loc, instance: str, state: _State) -> None:

@@ -80,8 +80,14 @@ class Core:
     After every call whatever the plane knows must have been committed.
     """
 
-    def __init__(self, settings: Settings | None = None, seed: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        seed: int = 1,
+        wall: Callable[[], float] | None = None,
+    ) -> None:
         self.now_s = EPOCH_S
+        self.wall = wall
         self.seed = seed
         self.settings = settings
         self.disk = Disk()
@@ -105,6 +111,7 @@ class Core:
             endpoints=Endpoints("http://cloud", "cloud", 8883, "https://cloud"),
             disconnect=self.cut.append,
             settings=self.settings,
+            wall=self.wall,
             store=self.store,
         )
 

@@ -167,6 +167,21 @@ def test_a_demand_that_the_firmware_does_not_meet_fails_the_deployment(unmet: An
     assert unmet.left == []
 
 
+@pytest.fixture(scope="module")
+def rationed(engine: str, runs: Any, make_plan: Any) -> Any:
+    return runs(make_plan(engine, deploy="counter", cloud={"quotas": "documented"}))
+
+
+def test_a_run_under_the_documented_rates_waits_and_ends_as_any_other(rationed: Any) -> None:
+    """Seven changes take six seconds at the least: by real time, or by all there is of it."""
+    assert rationed.outcome == ("completed", "")
+    assert rationed.left == []
+    deployed = rationed.during("deploy counter (people-counter) on north")
+    since_s = rationed.of("step.started")[0].t_s
+    created = next(e for e in deployed if e.kind == "cloud.instance")
+    assert created.t_s - since_s >= 5.0
+
+
 @pytest.fixture
 def twice_the_code(tmp_path: Path) -> Path:
     """The sample application with a second code node that reads the same cameras."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.appliance import graph
-from harness.cloud.api.error import not_found
+from harness.cloud.api.error import not_found, throttled
 from harness.engine import deployment, site
 from harness.errors import InputError, PeerRefused
 from harness.runtime.package import PackedApplication, pack
@@ -217,6 +217,54 @@ def test_what_is_registered_already_is_not_uploaded_again(plan: Plan, tmp_path: 
     assert plane.stored == {}
     assert "RegisterPackageVersion" not in plane.called
     assert "CreateNodeFromTemplateJob" not in plane.called
+
+
+def test_two_deployments_at_once_share_their_packages(plan: Plan, tmp_path: Path) -> None:
+    """Another deployment makes the package between the look and the try."""
+
+    class Late(Plane):
+        looks = 0
+
+        def DescribePackage(self, given: Mapping[str, Any]) -> Any:
+            self.looks += 1
+            if self.looks == 1:
+                self.packages.add(given["PackageId"].removeprefix("packageName/"))
+                raise not_found("PACKAGE", given["PackageId"])
+            return super().DescribePackage(given)
+
+    assert create(Late(), plan, tmp_path) == "instance-1"
+
+
+def test_a_package_that_may_not_be_made_says_why(plan: Plan, tmp_path: Path) -> None:
+    class Full(Plane):
+        def CreatePackage(self, given: Mapping[str, Any]) -> Any:
+            raise PeerRefused("the maximum number of 50 packages")
+
+    with pytest.raises(PeerRefused, match="maximum number of 50 packages"):
+        create(Full(), plan, tmp_path)
+
+
+def test_a_call_too_many_is_made_again_when_the_service_says() -> None:
+    program = site.call("ListDevices", {})
+    assert program.send(None) == site.Call("ListDevices", {})
+    assert program.throw(throttled("Rate exceeded", 0.4)) == site.Pause(0.4)
+    assert program.send(None) == site.Call("ListDevices", {})
+    with pytest.raises(StopIteration) as ended:
+        program.send({"Devices": []})
+    assert ended.value.value == {"Devices": []}
+
+
+def test_calls_are_not_put_off_for_ever() -> None:
+    program = site.call("ListDevices", {})
+    waited_s = 0.0
+    with pytest.raises(PeerRefused, match="Rate exceeded"):  # noqa: PT012
+        program.send(None)
+        while True:
+            pause = program.throw(throttled("Rate exceeded", 7.0))
+            assert isinstance(pause, site.Pause)
+            waited_s += pause.duration_s
+            program.send(None)
+    assert waited_s <= site.THROTTLED_S_MAX
 
 
 def test_a_registration_that_fails_is_named(plan: Plan, tmp_path: Path) -> None:

@@ -13,13 +13,19 @@ FIELDS_MAX = 100  # of a ValidationException: a hostile request must not grow th
 
 
 class ApiError(PeerRefused):
-    """An API error: `code` as in the model, HTTP `status`, `members` of its body."""
+    """An API error: `code` as in the model, HTTP `status`, `members` of its body.
 
-    def __init__(self, code: str, status: int, members: Mapping[str, Any]) -> None:
+    `retry_after_s` says when the same request may be answered; 0: the service does not say.
+    """
+
+    def __init__(
+        self, code: str, status: int, members: Mapping[str, Any], retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(f"{code}: {members.get('Message', '')}", hint=str(members.get("Message")))
         self.code = code
         self.status = status
         self.members = members
+        self.retry_after_s = retry_after_s
 
     @property
     def message(self) -> str:
@@ -73,6 +79,11 @@ def over_quota(kind: str, identifier: str, quota: str, message: str) -> ApiError
         "ServiceCode": "panorama",
     }
     return ApiError("ServiceQuotaExceededException", 402, members)
+
+
+def throttled(message: str, retry_after_s: float) -> ApiError:
+    """429: too many requests. No operation declares it; any may answer it, as all of AWS does."""
+    return ApiError("ThrottlingException", 429, {"Message": message}, retry_after_s)
 
 
 def internal(message: str) -> ApiError:

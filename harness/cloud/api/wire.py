@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "application/json"
 ERROR_HEADER = "x-amzn-ErrorType"
+RETRY_HEADER = "Retry-After"
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
@@ -168,6 +170,8 @@ def write_error(service: Service, error: ApiError) -> Response:
         for name, member in service.structure(error.code).members.items():
             if member.place == "header" and name in body:
                 headers[member.wire] = str(body.pop(name))
+    if error.retry_after_s > 0.0:
+        headers[RETRY_HEADER] = str(math.ceil(error.retry_after_s))
     return Response(error.status, headers, _json(body))
 
 
@@ -180,7 +184,12 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError
     if not isinstance(members, dict):
         members = {"Message": body[:200].decode(errors="replace")}
     code = headers.get(ERROR_HEADER, "").partition(":")[0] or f"HTTP {status}"
-    return ApiError(code, status, members)
+    return ApiError(code, status, members, _seconds(headers.get(RETRY_HEADER, "")))
+
+
+def _seconds(text: str) -> float:
+    """Of a Retry-After header; one that names a date says nothing."""
+    return float(text) if text.isdigit() else 0.0
 
 
 def _json(value: Any) -> bytes:

@@ -185,6 +185,7 @@ class CloudServer:
             account=account,
             region=region,
             settings=self._settings,
+            wall=time.monotonic,
             store=store,
         )
         if not home:

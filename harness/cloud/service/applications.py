@@ -11,6 +11,7 @@ from harness.cloud.api.error import ApiError, conflict, over_quota, validation
 from harness.cloud.service import deployment
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Parameters
+from harness.cloud.service.quota import DAY_S, full
 from harness.cloud.service.state import DEPLOYING, REMOVING, Instance
 from harness.record.kind import CLOUD_INSTANCE
 
@@ -60,7 +61,7 @@ class Applications:
     def create(self, parameters: Parameters) -> Answer:
         device = self._target(parameters)
         replaced = self._replaced(parameters, device)
-        self._check_quota(device, replaced)
+        self._check_quotas(device, replaced)
         resolved = deployment.resolve(self._packages, parameters)
         self._check_streams(resolved.graph, device)
         now_s, identifier = self._core.clock(), self._core.new_id("applicationInstance")
@@ -151,21 +152,32 @@ class Applications:
             raise validation(message, [(name, "is not an instance on the device")])
         return instance
 
-    def _check_quota(self, device: Device, replaced: Instance | None) -> None:
+    def _check_quotas(self, device: Device, replaced: Instance | None) -> None:
         quotas = self._core.settings.quotas
-        count = len(device.instances) - (replaced is not None)
-        if quotas is not None and count >= quotas.applications_per_device:
-            message = f"A device takes {quotas.applications_per_device} applications."
+        most = quotas.applications_per_device
+        if full(len(device.instances) - (replaced is not None), most):
+            message = f"A device takes {most} applications."
             raise over_quota("DEVICE", device.id, "applications-per-device", message)
+        most = quotas.deployments_per_device_day
+        if most is not None and full(self._deployed_within_a_day(device), most):
+            message = f"A device takes {most} deployments a day."
+            raise over_quota("DEVICE", device.id, "deployments-per-device-per-day", message)
+
+    def _deployed_within_a_day(self, device: Device) -> int:
+        since_s = self._core.clock() - DAY_S
+        return sum(
+            instance.device == device.id and instance.created_s > since_s
+            for instance in self._core.store.instances.values()
+        )
 
     def _check_streams(self, graph: Graph, device: Device) -> None:
-        quotas = self._core.settings.quotas
+        most = self._core.settings.quotas.streams_per_application
         cameras = list(dict.fromkeys(camera.node for camera in graph.cameras))
-        if quotas is not None and len(cameras) > quotas.streams_per_application:
+        if most is not None and len(cameras) > most:
             codes = ", ".join(repr(code.node) for code in graph.codes)
             message = (
                 f"Node {codes} reads {len(cameras)} camera streams ({', '.join(cameras)}); "
-                f"an application takes {quotas.streams_per_application}."
+                f"an application takes {most}."
             )
             raise over_quota("DEVICE", device.id, "camera-streams-per-application", message)
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from harness.cloud.service.secret import SecretStore
 from harness.cloud.service.state import Store
+from harness.scenario.quota import OFF, Quotas
 
 if TYPE_CHECKING:
     import random
@@ -41,25 +42,14 @@ class Endpoints:
 
 
 @dataclass(frozen=True, slots=True)
-class Quotas:
-    """The vendor's service quotas (developer guide, 2024 edition)."""
-
-    devices: int = 50
-    packages: int = 50
-    versions_per_package: int = 20
-    applications_per_device: int = 10
-    streams_per_application: int = 8
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
-    """Times in seconds of the plane's clock. `quotas` None: no limits, for fleet work."""
+    """Times in seconds of the plane's clock. `quotas`: off, unless asked for."""
 
     claim_valid_s: float = 300.0  # vendor's developer guide, 2024 edition
     offline_after_s: float = 90.0  # ours: three missed status updates
     lease_s: float = 5 * 86400.0  # since the last status, as in the vendor's sample outputs
     package_job_s: float = 0.0  # how long template and import jobs take; 0: done when answered
-    quotas: Quotas | None = field(default_factory=Quotas)
+    quotas: Quotas = OFF
 
 
 @dataclass(slots=True)

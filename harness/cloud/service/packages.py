@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.cloud.api.error import conflict, not_found, over_quota, validation
+from harness.cloud.api.error import conflict, not_found, validation
 from harness.cloud.service.content import Content, sha256
 from harness.cloud.service.core import PACKAGE_BUCKET, Answer, Core, Parameters
 from harness.cloud.service.paging import by_creation, page
+from harness.cloud.service.quota import full
 from harness.cloud.service.state import DEPLOYING, Package, PackageVersion, version_id
 
 NAME_PREFIX = "packageName/"  # `packageName/<name>` stands for the id of the package
@@ -41,10 +42,10 @@ class Packages:
         if taken is not None:
             message = f"Package {name} exists already."
             raise conflict("PACKAGE", taken, message, "PackageNameTaken", PackageName=name)
-        quotas = core.settings.quotas
-        if quotas is not None and len(core.store.packages) >= quotas.packages:
-            message = f"You've reached the maximum number of {quotas.packages} packages."
-            raise over_quota("PACKAGE", name, "node-packages", message)
+        most = core.settings.quotas.packages
+        if full(len(core.store.packages), most):  # no operation here declares the quota error
+            message = f"You've reached the maximum number of {most} packages."
+            raise conflict("PACKAGE", name, message, "TooManyPackages")
         identifier = core.new_id("package")
         arn = core.arn(f"package/{identifier}")
         package = Package(identifier, name, arn, core.clock(), dict(tags))
@@ -181,10 +182,9 @@ class Packages:
 
     def keep(self, package: Package, found: PackageVersion) -> None:
         """Add a version; the first good patch of a version is its latest."""
-        quotas = self._core.settings.quotas
         key = version_id(found.version, found.patch)
-        full = quotas is not None and len(package.versions) >= quotas.versions_per_package
-        if full and key not in package.versions:
+        most = self._core.settings.quotas.versions_per_package
+        if key not in package.versions and full(len(package.versions), most):
             message = (
                 f"You've reached the maximum number of versions for package {package.name}. "
                 "Deregister unused package versions and try again."

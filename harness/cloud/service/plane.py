@@ -29,6 +29,7 @@ from harness.cloud.service.nodes import Nodes
 from harness.cloud.service.package_jobs import PackageJobs
 from harness.cloud.service.packages import NAME_PREFIX, Packages
 from harness.cloud.service.provisioning import Provisioning
+from harness.cloud.service.quota import Rates
 from harness.cloud.service.state import Store
 from harness.cloud.service.tags import Tags
 
@@ -56,8 +57,9 @@ class ControlPlane:
     All it knows is in `store`: taken up when it is made, and committed at the end of every call
     or message that may have changed something, so whoever keeps the store keeps the plane.
 
-    `clock` gives seconds since the Unix epoch, `draw` all randomness. `publish` is called with
-    (client id, topic, payload), `record` with (event kind, values), `disconnect` with a client
+    `clock` gives seconds since the Unix epoch, `draw` all randomness, `wall` seconds of real time
+    for the rates of the quotas (by default `clock`, where that is not faster). `publish` is called
+    with (client id, topic, payload), `record` with (event kind, values), `disconnect` with a client
     id whose connection must end; none of them may raise or call back into the plane at once.
     Payloads given out are the plane's own: read, do not change.
     """
@@ -76,6 +78,7 @@ class ControlPlane:
         account: str = "123456789012",
         region: str = "us-east-1",
         settings: Settings | None = None,
+        wall: Callable[[], float] | None = None,
         store: Store | None = None,
     ) -> None:
         self._core = core = Core(
@@ -83,6 +86,7 @@ class ControlPlane:
             account, region, settings or Settings(), store if store is not None else Store(),
         )  # fmt: skip
         self._service = load()
+        self._rates = Rates(core.settings.quotas, wall or clock)
         self._devices = Devices(core)
         self._provisioning = Provisioning(core, self._devices)
         self._jobs = Jobs(core, self._devices)
@@ -147,12 +151,14 @@ class ControlPlane:
     def call(self, operation: str, parameters: Mapping[str, Any]) -> Answer:
         """Validate and carry out an operation. Members without a value are left out.
 
-        Raises `ApiError` with a code that the operation declares (ValidationException always).
+        Raises `ApiError` with a code that the operation declares; ValidationException and
+        ThrottlingException always may be.
         """
         declared = self._service.operations.get(operation)
         if declared is None:
             message = f"Operation {operation} is not known."
             raise validation(message, reason="UNKNOWN_OPERATION")
+        self._rates.admit(declared)
         check(self._service, declared, parameters)
         try:
             answer = self._handlers[operation](parameters)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
 from harness.cloud.api.error import conflict, over_quota
 from harness.cloud.service.devices import CLAIM_PREFIX
+from harness.cloud.service.quota import full
 from harness.cloud.service.state import Claim, Device
 from harness.errors import Corrupt
 
@@ -38,9 +39,9 @@ class Provisioning:
         if taken is not None:
             message = f"A device named {name} exists already."
             raise conflict("DEVICE", taken, message, "DeviceNameTaken", Name=name)
-        quotas = core.settings.quotas
-        if quotas is not None and len(core.store.devices) >= quotas.devices:
-            message = f"You've reached the maximum of {quotas.devices} registered devices."
+        most = core.settings.quotas.devices
+        if full(len(core.store.devices), most):
+            message = f"You've reached the maximum of {most} registered devices."
             raise over_quota("DEVICE", name, "registered-devices", message)
         identifier = core.new_id("device")
         valid_s, now_s = core.settings.claim_valid_s, core.clock()

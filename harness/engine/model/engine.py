@@ -42,7 +42,7 @@ class ModelSite:
         self.plan = plan
         self.env = env
         self.recorder = recorder
-        settings = Settings(quotas=None)
+        settings = Settings(quotas=plan.cloud.quotas)
         self.cloud = Cloud(env, recorder.note, derive(plan.seed, "cloud"), settings)
         self.nodes = Nodes(
             env,

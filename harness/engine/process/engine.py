@@ -188,7 +188,7 @@ async def _bring_up(
             draw=random.Random(derive(plan.seed, "cloud")),
             record=record,
             clock=device_clock,
-            settings=Settings(quotas=None),
+            settings=Settings(quotas=plan.cloud.quotas),
         )
     )
     server = await stack.enter_async_context(CameraServer())

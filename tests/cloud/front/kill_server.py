@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 from harness.cloud.front.server import CloudServer
-from harness.cloud.service.core import Settings
 
 
 async def serve(directory: Path) -> None:
@@ -23,7 +22,6 @@ async def serve(directory: Path) -> None:
         state_dir=directory,
         draw=random.SystemRandom(),
         record=lambda *_: None,
-        settings=Settings(quotas=None),
     )
     async with server:
         found = {"pid": os.getpid(), "api_url": server.api_url, "mqtt_port": server.mqtt_port}

@@ -91,16 +91,6 @@ async def test_the_same_name_twice_is_a_conflict(cloud: Any, boto: Callable[[str
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
 
 
-async def test_the_service_quota_is_answered_as_402(cloud: Any, boto: Callable[[str], Any]) -> None:
-    panorama = boto("panorama")
-    for index in range(50):
-        cloud.server.plane.call("ProvisionDevice", {"Name": f"device-{index}"})
-    with pytest.raises(panorama.exceptions.ServiceQuotaExceededException) as caught:
-        await cloud.call(panorama, "provision_device", Name="one-more")
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 402
-    assert caught.value.response["ServiceCode"] == "panorama"
-
-
 async def test_jobs_from_creation_to_completion(cloud: Any, boto: Callable[[str], Any]) -> None:
     panorama = boto("panorama")
     cloud.server.plane.publish_image("7.0.13", b"manifest", BytesContent(b"payload"))

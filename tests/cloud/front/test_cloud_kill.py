@@ -22,7 +22,7 @@ import pytest
 from harness.cloud.front.client import ApiClient
 from harness.cloud.front.server import CloudServer
 from harness.cloud.service.content import BytesContent, sha256
-from harness.cloud.service.core import DEPLOYMENT_BUCKET, PACKAGE_BUCKET, Settings
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, PACKAGE_BUCKET
 from harness.cloud.storage.storage import Storage
 from harness.errors import PeerError
 
@@ -192,10 +192,7 @@ class Site:
 
 
 async def prepare(directory: Path, cloud: Any, application: Any) -> Site:
-    server = CloudServer(
-        state_dir=directory, draw=random.Random(1), record=lambda *_: None,
-        settings=Settings(quotas=None),
-    )  # fmt: skip
+    server = CloudServer(state_dir=directory, draw=random.Random(1), record=lambda *_: None)
     async with server:
         cloud.server = server
         device, credentials = await cloud.register("north")

@@ -11,7 +11,8 @@ import pytest
 from harness.appliance.topic import shadow_delta
 from harness.cloud.api import ApiError
 from harness.cloud.service.content import BytesContent
-from harness.cloud.service.core import DEPLOYMENT_BUCKET, PACKAGE_BUCKET, Quotas, Settings
+from harness.cloud.service.core import DEPLOYMENT_BUCKET, PACKAGE_BUCKET, Settings
+from harness.scenario.quota import Quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,18 +205,6 @@ def test_replacing_removes_the_old_one(core: Any, application: Any, ready: str) 
         deploy(core, application, ready, ApplicationInstanceIdToReplace=old)
 
 
-def test_applications_per_device_are_limited(
-    make_core: Callable[..., Any], application: Any
-) -> None:
-    core = make_core(Settings(quotas=Quotas(applications_per_device=1)))
-    application.install(core, "door")
-    device = core.online()
-    first = deploy(core, application, device)
-    with pytest.raises(ApiError, match="ServiceQuotaExceededException"):
-        deploy(core, application, device)
-    assert deploy(core, application, device, ApplicationInstanceIdToReplace=first)
-
-
 # --- refusals ------------------------------------------------------------------------------
 
 
@@ -330,7 +319,7 @@ def test_nine_cameras_are_too_many(
     make_core: Callable[..., Any], application: Any, new_camera: Any
 ) -> None:
     names = [f"camera-{number}" for number in range(9)]
-    core = make_core()
+    core = make_core(Settings(quotas=Quotas(requests_per_s=None, changes_per_s=None)))
     application.install(core, *names)
     device = core.online()
     with pytest.raises(ApiError) as caught:
@@ -340,7 +329,7 @@ def test_nine_cameras_are_too_many(
         f"Node 'code_node' reads 9 camera streams ({', '.join(names)}); an application takes 8."
     )
     assert deploy(core, application, device, *names[:8])
-    core = make_core(Settings(quotas=None))
+    core = make_core()
     application.install(core, *names)
     assert deploy(core, application, core.online(), *names)
 

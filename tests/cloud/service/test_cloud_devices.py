@@ -12,7 +12,7 @@ import pytest
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
 from harness.cloud.api import ApiError
 from harness.cloud.service.content import BytesContent
-from harness.cloud.service.core import Quotas, Settings
+from harness.cloud.service.core import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -354,7 +354,7 @@ def test_a_device_cannot_speak_for_another(core: Any) -> None:
     assert core.call("DescribeDevice", DeviceId=south)["CurrentSoftware"] == "6.2.1"
 
 
-# --- listing and quotas --------------------------------------------------------------------
+# --- listing -------------------------------------------------------------------------------
 
 
 def test_listing_filters_and_sorts(core: Any) -> None:
@@ -378,15 +378,3 @@ def test_listing_filters_and_sorts(core: Any) -> None:
 def test_a_token_that_is_not_ours_is_refused(core: Any, token: str) -> None:
     with pytest.raises(ApiError, match="NextToken"):
         core.call("ListDevices", NextToken=token)
-
-
-def test_quotas_can_be_lifted(make_core: Callable[..., Any]) -> None:
-    limited = make_core(Settings(quotas=Quotas(devices=1)))
-    limited.register("a")
-    with pytest.raises(ApiError) as caught:
-        limited.register("b")
-    assert caught.value.status == 402
-    free = make_core(Settings(quotas=None))
-    for number in range(60):
-        free.register(f"d{number}")
-    assert len(free.plane._core.store.devices) == 60

@@ -11,7 +11,8 @@ import pytest
 
 from harness.cloud.api import ApiError
 from harness.cloud.service.content import BytesContent
-from harness.cloud.service.core import PACKAGE_BUCKET, Quotas, Settings
+from harness.cloud.service.core import PACKAGE_BUCKET, Settings
+from harness.scenario.quota import Quotas
 
 BUCKET, KEY = "uploads", "counter.tar.gz"
 
@@ -147,7 +148,7 @@ def test_a_patch_that_is_there_is_not_imported_again(core: Any, application: Any
 
 
 def test_the_quota_fails_the_job(make_core: Any, application: Any) -> None:
-    core = make_core(Settings(quotas=Quotas(packages=0)))
+    core = make_core(Settings(quotas=Quotas(packages=0, changes_per_s=None)))
     put(core, application)
     assert "maximum number of 0 packages" in run(core)["StatusMessage"]
 

@@ -10,7 +10,8 @@ import pytest
 
 from harness.cloud.api import ApiError
 from harness.cloud.service.content import BytesContent
-from harness.cloud.service.core import PACKAGE_BUCKET, Quotas, Settings
+from harness.cloud.service.core import PACKAGE_BUCKET, Settings
+from harness.scenario.quota import Quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,22 +123,6 @@ def test_the_latest_patch_moves_only_when_asked(core: Any, application: Any) -> 
     assert register(core, package, application.patch)["IsLatestPatch"] is False
     assert register(core, package, application.patch, MarkLatest=True)["IsLatestPatch"] is True
     assert register(core, package, first)["IsLatestPatch"] is False
-
-
-def test_the_version_quota_reads_as_the_vendors(
-    make_core: Callable[..., Any], application: Any
-) -> None:
-    core = make_core(Settings(quotas=Quotas(versions_per_package=1)))
-    package = upload(core, application)
-    register(core, package, application.patch)
-    application.asset = b"newer"
-    upload_again(core, application, package)
-    with pytest.raises(ApiError) as caught:
-        register(core, package, application.patch)
-    assert caught.value.message == (
-        "You've reached the maximum number of versions for package counter. "
-        "Deregister unused package versions and try again."
-    )
 
 
 # --- cameras -------------------------------------------------------------------------------
@@ -341,7 +326,7 @@ def test_template_jobs_are_listed(core: Any, new_camera: Any) -> None:
 def test_a_template_job_over_the_quota_fails_with_the_reason(
     make_core: Callable[..., Any], new_camera: Any
 ) -> None:
-    core = make_core(Settings(quotas=Quotas(packages=0)))
+    core = make_core(Settings(quotas=Quotas(packages=0, changes_per_s=None)))
     job = core.call("CreateNodeFromTemplateJob", **new_camera("door"))["JobId"]
     found = core.call("DescribeNodeFromTemplateJob", JobId=job)
     assert found["Status"] == "FAILED"
