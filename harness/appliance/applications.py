@@ -20,6 +20,7 @@ from harness.appliance.effect import (
     NodeEnded,
     Note,
     Now,
+    PauseCameras,
     Post,
     Program,
     Read,
@@ -32,18 +33,20 @@ from harness.appliance.effect import (
     Write,
 )
 from harness.appliance.firmware import Mailbox, Online
+from harness.appliance.image import version_key
 from harness.appliance.journal import HALF_BYTES
 from harness.appliance.storage import DATA
 from harness.errors import CapabilityMissing, Corrupt, PeerError, StorageFull
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from harness.appliance.firmware import Firmware
 
 ASSETS_AT = 2 * HALF_BYTES
 _ALIGN = 4096
 RESTARTS_BEFORE_ERROR = 3
+SIGNALS = "5.0.7"  # brought pausing and resuming of cameras
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ def _reconcile(firmware: Firmware, shelf: _Shelf, message: MessageArrived) -> Pr
         present = instance in _installed(firmware)
         if wanted["state"] == "RUNNING" and not present:
             yield from _install(firmware, shelf, instance, wanted, leaving)
+        elif wanted["state"] == "RUNNING":
+            yield from _signal(firmware, shelf, instance, wanted.get("paused", []))
         elif wanted["state"] == "REMOVED" and present:
             yield from _remove(firmware, shelf, instance)
         elif wanted["state"] == "REMOVED":
@@ -166,9 +171,44 @@ def _bring(
             raise Corrupt(f"asset {asset.name}: hash is not {asset.sha256[:12]}…")
         total += size
     entry = {"document": wanted["sha256"], "uses": needed, "demands": demand.to_json()}
+    cameras = _signalled(entry, wanted.get("paused", []))
+    if cameras:
+        entry["cameras"] = cameras
     installed = {**_installed(firmware), instance: entry}
     yield from firmware.journal.put({"assets": places, "applications": installed})
     return total
+
+
+def _signalled(entry: Mapping[str, Any], paused: Iterable[str]) -> dict[str, str]:
+    """Status of every camera node that was ever paused, now that those in `paused` are."""
+    names = sorted({*entry.get("cameras", {}), *paused})
+    return {name: "PAUSED" if name in paused else "RUNNING" for name in names}
+
+
+def _signal(
+    firmware: Firmware, shelf: _Shelf, instance: str, paused: Iterable[str]
+) -> Program[None]:
+    """Pause and resume camera nodes; kept, so that a reboot changes nothing of it."""
+    entry = _installed(firmware)[instance]
+    cameras = _signalled(entry, paused)
+    if cameras == entry.get("cameras", {}):
+        return
+    installed = {**_installed(firmware), instance: {**entry, "cameras": cameras}}
+    yield from firmware.journal.put({"applications": installed})
+    nodes = _paused(firmware, instance)
+    yield PauseCameras(instance, nodes)
+    yield Note("node.signalled", {"instance": instance, "paused": list(nodes)})
+    told = shelf.reported.get(instance, {})
+    status, reason = told.get("status", "STARTING"), told.get("reason", "")
+    yield from _report(firmware, shelf, instance, status, reason)
+
+
+def _paused(firmware: Firmware, instance: str) -> tuple[str, ...]:
+    """The camera nodes that must not deliver: none on a release that knows no signals."""
+    if version_key(firmware.manifest.version) < version_key(SIGNALS):
+        return ()
+    cameras = _installed(firmware).get(instance, {}).get("cameras", {})
+    return tuple(name for name, status in cameras.items() if status == "PAUSED")
 
 
 def _refuse_unmet(firmware: Firmware, demand: Demand, leaving: set[str]) -> None:
@@ -226,7 +266,8 @@ def _start(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:
         yield from _report(firmware, shelf, instance, "LAUNCH_ERROR", unmet)
         return
     try:
-        yield StartNode(instance, _parse_document(text), assets, Mailbox.APPLICATIONS)
+        document, paused = _parse_document(text), _paused(firmware, instance)
+        yield StartNode(instance, document, assets, Mailbox.APPLICATIONS, paused)
     except PeerError as problem:
         yield from _ended(firmware, shelf, NodeEnded(instance, 1, str(problem)))
         return
@@ -259,9 +300,17 @@ def _start_later(instance: str, delay_s: float) -> Program[None]:
 def _report(
     firmware: Firmware, shelf: _Shelf, instance: str, status: str, reason: str
 ) -> Program[None]:
-    shelf.reported[instance] = {"status": status, "reason": reason}
+    shelf.reported[instance] = {"status": status, "reason": reason, **_nodes(firmware, instance)}
     if firmware.online:
         yield from _send(firmware, {instance: shelf.reported[instance]})
+
+
+def _nodes(firmware: Firmware, instance: str) -> dict[str, Any]:
+    """What is reported of single nodes: cameras that were signalled, and nothing without one."""
+    cameras = _installed(firmware).get(instance, {}).get("cameras", {})
+    paused = _paused(firmware, instance)
+    statuses = {name: "PAUSED" if name in paused else "RUNNING" for name in cameras}
+    return {"nodes": statuses} if statuses else {}
 
 
 def _report_gone(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:

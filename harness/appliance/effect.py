@@ -253,14 +253,25 @@ class StartNode(Effect, frozen=True, gc=False):
     """Start the application `instance` from its installed assets.
 
     `document` is the deployment document; `assets` maps asset SHA-256 to
-    `(partition, offset, size)`. Its end is posted to `mailbox` as `NodeEnded`.
-    Raises `PeerError` when it cannot be started.
+    `(partition, offset, size)`. Its end is posted to `mailbox` as `NodeEnded`. The camera nodes
+    in `paused` deliver nothing from the start. Raises `PeerError` when it cannot be started.
     """
 
     instance: str
     document: Mapping[str, JSON]
     assets: Mapping[str, tuple[str, int, int]]
     mailbox: str
+    paused: tuple[str, ...] = ()
+
+
+class PauseCameras(Effect, frozen=True, gc=False):
+    """From now on no frames of these camera `nodes` of `instance`, and of all its others again.
+
+    Outcome: None, also when the instance does not run.
+    """
+
+    instance: str
+    nodes: tuple[str, ...]
 
 
 class StopNode(Effect, frozen=True, gc=False):

@@ -6,7 +6,8 @@ objects. Every request topic has `<topic>/accepted` and, where a refusal is poss
 
 Shadows (named, per thing):
   `applications` desired  {"instances": {<id>: {"state": "RUNNING"|"REMOVED",
-                           "url": <deployment document>, "sha256": <its digest>}}}
+                           "url": <deployment document>, "sha256": <its digest>,
+                           "paused": [<camera node>, ...]}}}   (absent: none ever was)
                  reported {"instances": {<id>: {"status": DeviceReportedStatus,
                            "nodes": {<node instance>: NodeInstanceStatus}, "reason": str}}}
   `device`       reported {"software": version, "slot": "a"|"b", "uptime_s": float, ...}

@@ -27,6 +27,7 @@ OTA_PHASE = "ota.phase"  # job, phase: downloading|verifying|writing|rebooting|h
 OTA_ENDED = "ota.ended"  # job, outcome, version_from, version_to, duration_s, reason
 JOB_REPORTED = "job.reported"  # job, status (UpdateProgress)
 NODE_STARTED = "node.started"  # instance, attempt
+NODE_SIGNALLED = "node.signalled"  # instance, paused (names of camera nodes)
 NODE_ENDED = "node.ended"  # instance, code, reason
 INSTALLED = "app.installed"  # instance, bytes, duration_s
 INSTALL_FAILED = "app.install-failed"  # instance, reason

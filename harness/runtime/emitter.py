@@ -2,7 +2,8 @@
 
 Application threads append to a deque, which needs no lock; one thread writes every 200 ms. When
 the harness reads too slowly the oldest messages go and are counted. The same thread listens to
-the harness: a line asks for an orderly stop of the cameras, end of file means it is gone.
+the harness: lines ask for cameras to be paused, and for an orderly stop of all (`control`); end
+of file means it is gone.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from harness.runtime import control
 from harness.runtime.telemetry import Stopped, format_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
     from harness.runtime.telemetry import Message
 
@@ -25,13 +27,14 @@ FLUSH_EVERY_S = 0.2
 MESSAGES_MAX = 10_000
 BATCH_MESSAGES = 256
 LAST_FLUSH_S = 1.0
+_CONTROL_BYTES = 1 << 12
 
 
 class Emitter:
     """Owns the telemetry pipe `telemetry_fd` and listens on `control_fd`.
 
     `settle` is called before each flush: it emits what is due (counts); `close_sources` stops
-    the cameras. `on_orphaned` is called when the harness is gone.
+    the cameras, `pause` those of some nodes. `on_orphaned` is called when the harness is gone.
     """
 
     def __init__(
@@ -41,12 +44,15 @@ class Emitter:
         *,
         settle: Callable[[], None],
         close_sources: Callable[[], None],
+        pause: Callable[[Set[str]], None],
         on_orphaned: Callable[[], None],
     ) -> None:
         self._fd = telemetry_fd
         self._control_fd = control_fd
         self._settle = settle
         self._close_sources = close_sources
+        self._pause = pause
+        self._heard = b""
         self._on_orphaned = on_orphaned
         self._messages: deque[Message] = deque(maxlen=MESSAGES_MAX)
         self._unsent = b""
@@ -80,16 +86,27 @@ class Emitter:
     def _run(self) -> None:
         while not self._ended.locked():
             asked, _, _ = select.select([self._control_fd], [], [], FLUSH_EVERY_S)
-            if asked and not os.read(self._control_fd, 64):
-                self._on_orphaned()
-                return
-            if asked:
-                self.end("asked")
+            if asked and not self._obey(os.read(self._control_fd, _CONTROL_BYTES)):
                 return
             with self._sending:
                 if not self._ended.locked():
                     self._settle()
                     self._flush()
+
+    def _obey(self, data: bytes) -> bool:
+        """Do what the harness says; False when it has nothing more to say."""
+        if not data:
+            self._on_orphaned()
+            return False
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for line in lines:
+            nodes = control.paused(line)
+            if nodes is not None:
+                self._pause(nodes)
+            elif line == control.STOP:
+                self.end("asked")
+                return False
+        return True
 
     def _flush(self) -> bool:
         """Write what the pipe takes; True when nothing is left."""

@@ -142,6 +142,13 @@ class Feed:
             done = account.delivered + account.skipped + waiting
             account.dropped_decoder = account.packets - done
 
+    def withdraw(self, slot: Slot) -> None:
+        """The camera is paused: its newest frame is not shown any more, read or not."""
+        with self.condition:
+            if slot.fresh and slot.newest is not None:
+                slot.newest.account.skipped += 1
+            slot.newest, slot.fresh = None, False
+
     def changed(self) -> Iterator[Counts]:
         """Accounts that changed since they were last asked for; settled ones are let go."""
         with self.condition:

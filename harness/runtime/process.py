@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.errors import CapabilityMissing, Corrupt, EngineError
+from harness.runtime import control
 from harness.runtime.console import Console
 from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, CameraInput, ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
 __all__ = ["Application", "ApplicationSpec", "CameraInput", "ModelFile"]
 
@@ -124,7 +125,7 @@ class Application:
         assert self._watch is not None
         if self._sdk_up and not self._watch.done():
             with contextlib.suppress(OSError):
-                os.write(self._control_fd, b"stop\n")
+                os.write(self._control_fd, control.STOP + b"\n")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_CAMERAS_S):
                     await self._cameras_closed.wait()
@@ -133,6 +134,12 @@ class Application:
             await asyncio.wait([self._watch], timeout=grace_s)
         self.kill()
         return await self.wait()
+
+    def pause(self, nodes: Iterable[str]) -> None:
+        """Let go of the cameras of these nodes, and take up those of all others."""
+        if self._watch is not None and not self._watch.done():
+            with contextlib.suppress(OSError):
+                os.write(self._control_fd, control.pause(nodes) + b"\n")
 
     def kill(self) -> None:
         """SIGKILL to the whole group, at once; `wait` tells when it is over."""

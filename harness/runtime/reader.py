@@ -23,7 +23,7 @@ from harness.runtime.message import RtspBroken
 from harness.runtime.rtp import CLOCK_HZ, ticks_between
 from harness.runtime.rtsp import RtspClient, RtspRefused
 from harness.runtime.sdp import NotH264
-from harness.runtime.telemetry import CameraConnected, CameraLost
+from harness.runtime.telemetry import CameraConnected, CameraLost, CameraPaused
 from harness.runtime.watch import Inspector, Watch
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 class CameraReader(threading.Thread):
-    """Keeps `slot` supplied from its camera until closed."""
+    """Keeps `slot` supplied from its camera, except while it is paused, until closed."""
 
     def __init__(self, feed: Feed, slot: Slot, emit: Callable[[Message], None]) -> None:
         super().__init__(name=f"camera-{slot.camera.name}", daemon=True)
@@ -52,11 +52,34 @@ class CameraReader(threading.Thread):
         self._emit = emit
         self._watch = Watch(slot.camera.name, emit)
         self._closed = threading.Event()
+        self._pausing = threading.Lock()
+        self._wanted = threading.Event()
+        self._wanted.set()
+        self._let_go = False  # of the connection that is up, because it was asked for
         self._client: RtspClient | None = None
+
+    @property
+    def node(self) -> str:
+        return self._camera.node
 
     def close(self) -> None:
         """From any thread: the connection is given up at once."""
         self._closed.set()
+        self._wanted.set()
+        self._hang_up()
+
+    def pause(self, *, paused: bool) -> None:
+        """From any thread: let go of the camera, or take it up again."""
+        with self._pausing:
+            if not paused:
+                self._wanted.set()
+            elif self._wanted.is_set():
+                self._wanted.clear()
+                self._let_go = True
+                self._hang_up()
+                self._feed.withdraw(self._slot)
+
+    def _hang_up(self) -> None:
         client = self._client
         if client is not None:
             client.close()
@@ -64,6 +87,11 @@ class CameraReader(threading.Thread):
     def run(self) -> None:
         failures, connections = 0, 0
         while not self._closed.is_set():
+            self._wanted.wait()
+            with self._pausing:
+                if not self._wanted.is_set():
+                    continue
+                self._let_go = False
             account = Account(self._camera.name, connections + 1)
             line = self._session(account)
             if self._closed.is_set():
@@ -71,6 +99,10 @@ class CameraReader(threading.Thread):
             connections += account.packets > 0
             failures = 0 if account.packets else failures + 1
             number = account.connection if account.packets else 0
+            if self._let_go:
+                self._feed.withdraw(self._slot)
+                self._emit(CameraPaused(self._camera.name, number, time.monotonic()))
+                continue
             self._emit(CameraLost(self._camera.name, number, time.monotonic(), line))
             delay_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures, 8))
             self._closed.wait(delay_s * random.uniform(0.5, 1.0))
@@ -95,7 +127,7 @@ class CameraReader(threading.Thread):
         inspector = Inspector(self._watch, client.stream)
         clock = _Clock()
         for unit in client.units():
-            if self._closed.is_set():
+            if self._closed.is_set() or self._let_go:
                 raise RtspBroken("closed by us")
             arrived_s = time.monotonic()
             self._feed.came(self._slot, account, unit.lost)

@@ -54,7 +54,8 @@ class ApplicationSpec:
 
     `root` is the unpacked container file system, `entry` the descriptor's path and name,
     `parameters` maps input ports to values, `outputs` are the code node's output ports and
-    `inputs` its media input ports (those with cameras need not be named).
+    `inputs` its media input ports (those with cameras need not be named). Camera nodes in
+    `paused` deliver nothing until told to (`control`).
     """
 
     instance: str
@@ -68,6 +69,7 @@ class ApplicationSpec:
     logs: Path
     region: str
     inputs: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
 
     @property
     def media_ports(self) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ class ApplicationSpec:
             **{
                 **values,
                 **{name: Path(values[name]) for name in ("root", "storage", "logs")},
-                **{name: tuple(values[name]) for name in ("entry", "outputs", "inputs")},
+                **{name: tuple(values[name]) for name in ("entry", "outputs", "inputs", "paused")},
                 "cameras": tuple(CameraInput(**camera) for camera in values["cameras"]),
                 "models": tuple(models),
             }

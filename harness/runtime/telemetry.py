@@ -56,6 +56,15 @@ class CameraLost:
 
 
 @dataclass(frozen=True, slots=True)
+class CameraPaused:
+    """`camera` was let go of because it was asked for; `connection` is 0 when none was up."""
+
+    camera: str
+    connection: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A frame the application had in hands: decoded, got by `get()`, given back by `put()`.
 
@@ -133,12 +142,23 @@ class Stopped:
 
 
 Message: TypeAlias = (
-    "Started | CameraConnected | CameraLost | Frame | Inference | Counts | Trouble | Stopped"
+    "Started | CameraConnected | CameraLost | CameraPaused | Frame | Inference | Counts | Trouble"
+    " | Stopped"
 )
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (Started, CameraConnected, CameraLost, Frame, Inference, Counts, Trouble, Stopped)
+    for kind in (
+        Started,
+        CameraConnected,
+        CameraLost,
+        CameraPaused,
+        Frame,
+        Inference,
+        Counts,
+        Trouble,
+        Stopped,
+    )
 }
 
 

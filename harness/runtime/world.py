@@ -24,6 +24,8 @@ from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, read_inherited
 from harness.runtime.telemetry import Frame, Started
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from harness.runtime.feed import Arrival
     from harness.runtime.telemetry import Detection
 
@@ -40,6 +42,7 @@ class World:
             control_fd,
             settle=self._emit_counts,
             close_sources=self._close_cameras,
+            pause=self._pause,
             on_orphaned=_die,
         )
         self.feeds = {
@@ -50,6 +53,7 @@ class World:
         self._readers = [
             CameraReader(feed, slot, emit) for feed in self.feeds.values() for slot in feed.slots
         ]
+        self._pause(frozenset(spec.paused))
         emit(Started(os.getpid(), time.monotonic()))
         self.models = {file.node: Model(file, emit) for file in spec.models}
         for reader in self._readers:
@@ -61,6 +65,10 @@ class World:
         for feed in self.feeds.values():
             for counts in feed.changed():
                 self.emitter.emit(counts)
+
+    def _pause(self, nodes: Set[str]) -> None:
+        for reader in self._readers:
+            reader.pause(paused=reader.node in nodes)
 
     def _close_cameras(self) -> None:
         """Cameras that deliver are gone at once; one that hangs is left to the process's end."""

@@ -319,6 +319,104 @@ def test_a_crash_while_offline_is_told_after_the_reconnect() -> None:
 # --- remove ---------------------------------------------------------------------------------------
 
 
+def _nodes(box: Box, instance: str = "door") -> dict[str, str]:
+    return dict(box.cloud.reported.get(instance, {}).get("nodes", {}))
+
+
+def test_cameras_are_paused_and_resumed_and_that_is_told() -> None:
+    box = online_box("door", version="5.0.7")
+    assert _nodes(box) == {}
+    box.cloud.pause("door", "yard", "front")
+    assert box.run(lambda: _nodes(box) == {"front": "PAUSED", "yard": "PAUSED"})
+    assert set(box.paused["door"]) == {"front", "yard"}
+    box.cloud.pause("door", "front")
+    assert box.run(lambda: _nodes(box) == {"front": "PAUSED", "yard": "RUNNING"})
+    assert list(box.paused["door"]) == ["front"]
+    signalled = [values["paused"] for values in box.noted("node.signalled")]
+    assert signalled == [["front", "yard"], ["front"]]
+    assert box.cloud.reported["door"]["status"] == "RUNNING"
+
+
+def test_the_same_signal_again_is_no_news() -> None:
+    box = online_box("door")
+    box.cloud.pause("door", "front")
+    assert box.run(lambda: _nodes(box) != {})
+    told = len(box.cloud.statuses)
+    box.cloud.pause("door", "front")
+    box.run(for_s=60.0)
+    assert len(box.noted("node.signalled")) == 1
+    assert len(box.cloud.statuses) == told
+
+
+def test_paused_cameras_stay_paused_over_a_power_cut_and_a_crash() -> None:
+    box = online_box("door")
+    box.cloud.pause("door", "front")
+    assert box.run(lambda: _nodes(box) != {})
+    box.cut_power()
+    box.paused.clear()
+    box.cloud.reported.clear()
+    box.power_up()
+    assert box.run(lambda: _nodes(box) == {"front": "PAUSED"})
+    assert list(box.paused["door"]) == ["front"]
+    box.paused.clear()
+    box.crash("door")
+    assert box.run(lambda: _runs(box, "door"))
+    assert list(box.paused["door"]) == ["front"]
+
+
+def test_a_signal_that_came_while_it_was_off_counts_at_the_next_connection() -> None:
+    box = online_box("door")
+    box.break_link()
+    box.cloud.pause("door", "front")
+    box.run(for_s=30.0)
+    assert list(box.paused["door"]) == []
+    box.mend_link()
+    assert box.run(lambda: list(box.paused["door"]) == ["front"])
+
+
+def test_an_application_may_be_deployed_with_a_paused_camera() -> None:
+    box = online_box()
+    box.uplink = "up"
+    box.cloud.deploy("door", ASSETS)
+    box.cloud.pause("door", "front")
+    assert box.run(lambda: _runs(box, "door") and _nodes(box) == {"front": "PAUSED"})
+    assert list(box.paused["door"]) == ["front"]
+
+
+def test_a_release_without_signals_leaves_cameras_alone() -> None:
+    """Pausing came with 5.0.7; what was asked for counts once such a release runs."""
+    box = online_box("door", version="4.3.93")
+    box.cloud.pause("door", "front")
+    assert box.run(lambda: _nodes(box) == {"front": "RUNNING"})
+    assert list(box.paused["door"]) == []
+    box.cloud.order({**box.cloud.offer("6.2.1"), "allowMajorVersionUpdate": True})
+    assert box.run(lambda: _nodes(box) == {"front": "PAUSED"})
+    assert list(box.paused["door"]) == ["front"]
+
+
+def test_the_sweep_sees_a_camera_that_is_not_as_it_was_asked_for() -> None:
+    box = provisioned_box("door")
+    device = settings(box)["device"]
+    box.cloud.pause("door", "front")
+    settle(box)
+    assert list(violations(box, device)) == []
+    box.paused["door"] = ()
+    box.cloud.reported["door"] = {**box.cloud.reported["door"], "nodes": {}}
+    assert [line.partition(" ")[0] for line in violations(box, device)] == ["cameras:"] * 2
+
+
+def test_cameras_of_a_removed_application_are_forgotten() -> None:
+    box = online_box("door", "hall")
+    box.cloud.pause("door", "front")
+    assert box.run(lambda: _nodes(box) != {})
+    box.cloud.remove("door")
+    assert box.run(lambda: _runs(box, "hall"))
+    document = box.cloud.deploy("door", ASSETS)
+    assert document
+    assert box.run(lambda: _runs(box, "door", "hall"))
+    assert list(box.paused["door"]) == []
+
+
 def test_removal_stops_it_forgets_it_and_frees_its_place() -> None:
     box = online_box("door", "hall")
     shared = sha256(b"weights")

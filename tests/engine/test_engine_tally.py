@@ -164,6 +164,25 @@ def test_frames_of_a_connection_that_never_came_back_are_lost(desk: Desk) -> Non
     assert (account["lost_network"], account["in_flight"]) == (10, 0)
 
 
+def test_frames_under_way_when_a_camera_was_paused_are_not_lost(desk: Desk) -> None:
+    desk.camera.session(20, ended=True)
+    desk.connected(1)
+    desk.counts(1, packets=18, delivered=18)
+    desk.lost(1)
+    desk.camera.session(50, ended=True)
+    desk.connected(2)
+    desk.tally.take(telemetry.CameraPaused("door", 2, 1002.0))
+    desk.counts(2, packets=47, delivered=45, skipped=2)
+    desk.camera.session(30)
+    desk.connected(3)
+    desk.counts(3, packets=30, delivered=30)
+    desk.stopped()
+    account = desk.account()
+    assert (account["sent"], account["delivered"]) == (100, 93)
+    assert (account["lost_network"], account["in_flight"]) == (2, 3)
+    assert len(desk.of("camera.lost")) == 1
+
+
 def test_several_losses_add_up(desk: Desk) -> None:
     for number, (sent, came) in enumerate(((20, 18), (30, 30), (10, 5)), start=1):
         desk.camera.session(sent, ended=True)

@@ -80,6 +80,7 @@ class Applications:
         parameters: dict[str, Any] | None = None,
         models: tuple[ModelFile, ...] = (),
         entry: tuple[str, ...] = ("python3", "/panorama/application.py"),
+        paused: tuple[str, ...] = (),
     ) -> Running:
         home = self.directory / f"app{len(self.started)}"
         (home / "root/panorama").mkdir(parents=True)
@@ -96,6 +97,7 @@ class Applications:
             logs=home / "logs",
             region="eu-west-1",
             inputs=("video_in",),
+            paused=paused,
         )
         running = Running(Application(), spec)
         await running.application.start(spec, running.hear)

@@ -41,7 +41,19 @@ def test_a_camera_that_never_had_a_frame_is_not_in_the_list() -> None:
     assert [new for _, new in feed.take(1)] == [False, True]
 
 
-@given(st.lists(st.sampled_from(["packet", "frame", "get", "end"]), max_size=40))
+def test_a_paused_camera_shows_nothing_and_its_frame_was_skipped() -> None:
+    feed, account = Feed(CAMERAS), Account("a", 1)
+    paused, other = feed.slots
+    feed.publish(paused, arrival(account))
+    feed.withdraw(paused)
+    feed.publish(other, arrival(Account("b", 1)))
+    assert [found.account.camera for found, _ in feed.take(1)] == ["b"]
+    assert (account.delivered, account.skipped, account.counts().in_flight) == (0, 1, 0)
+    feed.withdraw(paused)
+    assert account.skipped == 1
+
+
+@given(st.lists(st.sampled_from(["packet", "frame", "get", "pause", "end"]), max_size=40))
 def test_accounts_add_up_whatever_happens(steps: list[str]) -> None:
     feed, account = Feed(CAMERAS[:1]), Account("a", 1)
     (slot,) = feed.slots
@@ -52,6 +64,8 @@ def test_accounts_add_up_whatever_happens(steps: list[str]) -> None:
             feed.publish(slot, arrival(account))
         elif step == "get" and slot.fresh:
             feed.take(0)
+        elif step == "pause":
+            feed.withdraw(slot)
         elif step == "end":
             feed.settle(slot, account)
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -189,6 +190,60 @@ async def test_a_lost_camera_is_reported_and_comes_back(
     await app.application.stop()
     assert app.of("CameraLost")[0]["connection"] == 1
     assert {key[1] for key in account(app)} == {1, 2}
+
+
+async def test_a_paused_camera_delivers_nothing_until_it_is_resumed(
+    applications: Applications, cameras: CameraServer, clip: Clip
+) -> None:
+    door, yard = (cameras.add(name, clip, path=f"/{name}") for name in ("door", "yard"))
+    app = await applications.start(
+        PRELUDE + "app = App()\nwhile True: app.outputs.video_out.put(app.inputs.video_in.get())",
+        cameras=(attach(door), attach(yard)),
+    )
+    for name in ("door", "yard"):
+        await app.until(lambda m, name=name: m["kind"] == "Frame" and m["camera"] == name)  # type: ignore[misc]
+    app.application.pause(["door_node"])
+    paused = await app.until_kind("CameraPaused")
+    assert (paused["camera"], paused["connection"]) == ("door", 1)
+    (session,) = door.sessions
+    async with asyncio.timeout(5):
+        while session.ended_s is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    since = len(app.messages)
+    seen = len([m for m in app.of("Frame") if m["camera"] == "yard"])
+    await app.until(
+        lambda _: len([m for m in app.of("Frame") if m["camera"] == "yard"]) >= seen + 15
+    )
+    later = [m for m in app.messages[since:] if m["kind"] == "Frame" and m["camera"] == "door"]
+    assert [m for m in later if m["got_s"] > paused["at_s"]] == []
+    app.application.pause([])
+    await app.until(lambda m: m["kind"] == "CameraConnected" and m["connection"] == 2)
+    await app.until(lambda m: m["kind"] == "Frame" and m["connection"] == 2)
+    await app.application.stop()
+    assert app.of("CameraLost") == []
+    assert set(account(app)) == {("door", 1), ("door", 2), ("yard", 1)}
+
+
+async def test_a_camera_may_be_paused_from_the_start(
+    applications: Applications, cameras: CameraServer, clip: Clip
+) -> None:
+    door = cameras.add("door", clip, path="/door")
+    app = await applications.start(
+        PRELUDE
+        + """
+app = App()
+say("up")
+app.inputs.video_in.get()
+say("frame")
+""",
+        cameras=(attach(door),),
+        paused=("door_node",),
+    )
+    await app.until_kind("Started")
+    assert list(door.sessions) == []
+    app.application.pause([])
+    assert await app.end() == 0
+    assert app.said == ["up", "frame"]
 
 
 @pytest.mark.parametrize(

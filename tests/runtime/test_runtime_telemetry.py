@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.errors import Corrupt, InputError
+from harness.runtime import control
 from harness.runtime.console import Console
 from harness.runtime.emitter import MESSAGES_MAX, Emitter
 from harness.runtime.inference import Model, open_session
@@ -18,6 +20,7 @@ from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile, read_i
 from harness.runtime.telemetry import (
     CameraConnected,
     CameraLost,
+    CameraPaused,
     Counts,
     Frame,
     Inference,
@@ -30,12 +33,14 @@ from harness.runtime.telemetry import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Set
     from pathlib import Path
 
 MESSAGES: list[Message] = [
     Started(1, 2.0),
     CameraConnected("door", 1, 2.0, "udp"),
     CameraLost("door", 1, 2.0, "line"),
+    CameraPaused("door", 1, 2.0),
     Frame("door", 1, 7, 8, 9, 1.0, 2.0, 3.0, (("person", 0.1, 0.2, 0.3, 0.4),)),
     Frame("door", 1, None, None, None, 1.0, 2.0, None, ()),
     Inference("detector", 1.0, 5.5),
@@ -66,12 +71,14 @@ class Pipe:
         control_fd, self.control = os.pipe()
         self.fds = [self.read_fd, write_fd, control_fd]
         self.closed = threading.Event()
+        self.paused: queue.SimpleQueue[Set[str]] = queue.SimpleQueue()
         self.orphaned = threading.Event()
         self.emitter = Emitter(
             write_fd,
             control_fd,
             settle=lambda: None,
             close_sources=self.closed.set,
+            pause=self.paused.put,
             on_orphaned=self.orphaned.set,
         )
 
@@ -96,6 +103,20 @@ def test_an_asked_stop_closes_the_cameras_and_sends_everything() -> None:
     assert lines[1]["reason"] == "asked"
     assert pipe.closed.is_set()
     pipe.emitter.end("exit")  # nothing more: it ended already
+    os.close(pipe.control)
+    pipe.close()
+
+
+def test_cameras_are_paused_by_lines_however_they_arrive() -> None:
+    pipe = Pipe()
+    pipe.emitter.start()
+    line = control.pause(["yard", "door"]) + b"\n"
+    os.write(pipe.control, line[:9])
+    os.write(pipe.control, line[9:] + b"something new\n" + control.pause([]) + b"\n" + b"sto")
+    assert pipe.paused.get(timeout=5) == {"door", "yard"}
+    assert pipe.paused.get(timeout=5) == set()
+    os.write(pipe.control, b"p\n")
+    assert pipe.lines(1)[0]["kind"] == "Stopped"
     os.close(pipe.control)
     pipe.close()
 
@@ -154,6 +175,7 @@ def test_the_spec_reaches_the_process_through_an_open_file(tmp_path: Path) -> No
         logs=tmp_path / "logs",
         region="us-east-1",
         inputs=("other_in",),
+        paused=("node",),
     )
     with tempfile.TemporaryFile() as file:
         file.write(spec.to_json())

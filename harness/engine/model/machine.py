@@ -407,6 +407,12 @@ class Machine(Programs):
         self.nodes.stop(request.instance, "stopped")
         return None
 
+    def _pause_cameras(self, program: Running, request: fx.PauseCameras) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self.nodes.pause(request.instance, request.nodes)
+        return None
+
     handlers: ClassVar[Mapping[type[fx.Effect], Callable[[Any, Running, Any], Any]]] = {
         fx.Sleep: _sleep,
         fx.Now: _now,
@@ -438,4 +444,5 @@ class Machine(Programs):
         fx.Note: _note,
         fx.StartNode: _start_node,
         fx.StopNode: _stop_node,
+        fx.PauseCameras: _pause_cameras,
     }

@@ -54,6 +54,7 @@ class Stream:
 
     camera: VirtualCamera
     since_s: float | None = None  # counted up to here while connected
+    paused: bool = False
     first: bool = True
     stall_number: int = 0
     sent: int = 0
@@ -105,7 +106,10 @@ class Nodes:
             instance=request.instance,
             machine=machine,
             mailbox=request.mailbox,
-            streams={camera.plan.name: Stream(camera) for camera in cameras},
+            streams={
+                camera.plan.name: Stream(camera, paused=camera.plan.name in request.paused)
+                for camera in cameras
+            },
             started_s=self.env.now,
             window_s=self.env.now + after_s,
         )
@@ -201,12 +205,25 @@ class Nodes:
             if name in node.streams:
                 act(node, node.streams[name])
 
+    def pause(self, instance: str, cameras: tuple[str, ...]) -> None:
+        """The application lets go of these cameras, and takes all its others up again."""
+        node = self.nodes.get(instance)
+        if node is None:
+            return
+        for name, stream in node.streams.items():
+            was, stream.paused = stream.paused, name in cameras
+            if stream.paused and not was:
+                self._count(node, stream)
+                stream.since_s = None
+            elif was and not stream.paused:
+                self._try_camera(node, stream)
+
     def _stalled(self, node: Node, stream: Stream, number: int) -> None:
         if stream.stall_number == number and stream.camera.stalled:
             self._lost(node, stream, camera_log.STALLED)
 
     def _try_camera(self, node: Node, stream: Stream) -> None:
-        if not node.alive or stream.since_s is not None:
+        if not node.alive or stream.since_s is not None or stream.paused:
             return
         if stream.camera.online and not stream.camera.stalled:
             self._after(CONNECT_S, lambda: self._connected(node, stream))
@@ -214,7 +231,7 @@ class Nodes:
             self._after(RETRY_S, lambda: self._try_camera(node, stream))
 
     def _connected(self, node: Node, stream: Stream) -> None:
-        if not node.alive:
+        if not node.alive or stream.since_s is not None or stream.paused:
             return
         if not stream.camera.online or stream.camera.stalled:
             self._try_camera(node, stream)

@@ -341,6 +341,9 @@ class Machine:
     async def _stop_node(self, _running: Running, request: fx.StopNode) -> None:
         await self.nodes.stop(request.instance, "stopped")
 
+    async def _pause_cameras(self, _running: Running, request: fx.PauseCameras) -> None:
+        self.nodes.pause(request.instance, request.nodes)
+
 
 async def _for_ever() -> None:
     await asyncio.get_running_loop().create_future()
@@ -377,4 +380,5 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Note: Machine._note,
     fx.StartNode: Machine._start_node,
     fx.StopNode: Machine._stop_node,
+    fx.PauseCameras: Machine._pause_cameras,
 }

@@ -173,6 +173,10 @@ class Nodes:
         for node in self._of(instance):
             node.application.kill()
 
+    def pause(self, instance: str, cameras: tuple[str, ...]) -> None:
+        for node in self._of(instance):
+            node.application.pause(cameras)
+
     async def stop(self, instance: str, _reason: str, grace_s: float = GRACE_S) -> None:
         """Stop in good order; with no grace at all, as power loss does."""
         await _all(self._stop(node, grace_s) for node in self._of(instance))
@@ -234,6 +238,7 @@ class Nodes:
             storage=state / "storage",
             logs=state / "logs",
             region=REGION,
+            paused=request.paused,
         )
 
     async def _camera(

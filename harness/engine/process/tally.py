@@ -3,7 +3,8 @@
 Latency is from the capture of a frame (its code in the picture and the camera's clock) to the
 moment the application put it out with its boxes. A frame that a camera sent and the reader
 never demuxed was lost on the network when its connection broke, or when the reader tells so of
-the connection that is up; else it was in flight when the reader itself closed that.
+the connection that is up; else it was in flight when the reader itself closed that, at its end or
+because the camera was paused.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class _Reader:
     first: bool = True
     missed: bool = False  # its loss has been told
     line: str = ""  # what its node logged last, since it was connected
+    let_go: dict[int, SessionAccount] = field(default_factory=dict)  # by connection: paused
     told: int = 0  # frames the application had in hands, told one by one
     window: _Window = field(default_factory=_Window)
 
@@ -98,6 +100,8 @@ class Tally:
                 self._connected(reader, message)
             case telemetry.CameraLost():
                 self._lost(reader, message)
+            case telemetry.CameraPaused():
+                self._paused(reader, message)
 
     def _connected(self, reader: _Reader, message: telemetry.CameraConnected) -> None:
         reader.connection = message.connection
@@ -135,6 +139,14 @@ class Tally:
             self._note(self.source, kind.CAMERA_CLEAR, {**values, "lasted_s": message.lasted_s})
         else:
             self._note(self.source, kind.CAMERA_TROUBLE, values)
+
+    def _paused(self, reader: _Reader, message: telemetry.CameraPaused) -> None:
+        """The reader closed the connection itself: what was under way then was not lost."""
+        sessions = list(self._sessions(reader))
+        if message.connection and sessions:
+            reader.let_go[message.connection] = sessions[-1]
+        reader.connection = None
+        reader.missed, reader.line = False, ""
 
     def _frame(self, reader: _Reader, frame: telemetry.Frame) -> None:
         window = reader.window
@@ -208,18 +220,23 @@ class Tally:
         if current is not None:
             sessions = sessions[:-1]
         seen = sum(c.packets for n, c in reader.counts.items() if current is None or n < current)
-        return sum(session.frames_sent for session in sessions) - seen
+        let_go = sum(
+            session.frames_sent - counts.packets - _missed(counts, session)
+            for number, session in reader.let_go.items()
+            if (counts := reader.counts.get(number)) is not None
+        )
+        return sum(session.frames_sent for session in sessions) - seen - let_go
 
     def _missed_now(self, reader: _Reader) -> int:
-        """Frames that the reader misses on the connection that is up.
-
-        It cannot know that some of them were never sent, but dropped before.
-        """
+        """Frames that the reader misses on the connection that is up."""
         counts = reader.counts.get(reader.connection or 0)
         sessions = list(self._sessions(reader))
-        if counts is None or not sessions:
-            return 0
-        return max(0, counts.lost - sessions[-1].frames_dropped_at_sender)
+        return 0 if counts is None or not sessions else _missed(counts, sessions[-1])
 
     def _sessions(self, reader: _Reader) -> Iterable[SessionAccount]:
         return (s for s in reader.camera.sessions if s.peer in self._peers)
+
+
+def _missed(counts: telemetry.Counts, session: SessionAccount) -> int:
+    """Frames that never came whole, less those that were dropped before they were sent."""
+    return max(0, counts.lost - session.frames_dropped_at_sender)

@@ -74,6 +74,7 @@ class Box:
         self.leds: list[tuple[str, str, str]] = []
         self.restarts: list[str] = []
         self.nodes: dict[str, Mapping[str, bytes]] = {}  # running: instance -> asset bytes
+        self.paused: dict[str, tuple[str, ...]] = {}  # camera nodes of those that run
         self.crashes: dict[str, int] = {}  # how often an instance still crashes after its start
         self.unstartable: set[str] = set()
         self.fetches: list[tuple[str, int]] = []  # url, and the byte it went on from
@@ -365,9 +366,14 @@ class Box:
             raise PeerError(f"{instance}: cannot be executed")
         places = {name: self.disk[p].read(at, n) for name, (p, at, n) in request.assets.items()}
         self.nodes[instance] = places
+        self.paused[instance] = request.paused
         if self.crashes.get(instance, 0) > 0:
             self.crashes[instance] -= 1
             self._after(1.0, lambda: self.crash(instance))
+
+    def _pause_cameras(self, _running: Running, request: fx.PauseCameras) -> None:
+        if request.instance in self.nodes:
+            self.paused[request.instance] = request.nodes
 
     def _stop_node(self, _running: Running, request: fx.StopNode) -> None:
         self.nodes.pop(request.instance, None)
@@ -408,4 +414,5 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Note: lambda box, _running, request: box.notes.append((request.kind, request.values)),
     fx.StartNode: Box._start_node,
     fx.StopNode: Box._stop_node,
+    fx.PauseCameras: Box._pause_cameras,
 }

@@ -101,7 +101,10 @@ class Cloud:
     def key(self) -> Hashable:
         """Equal for clouds that go on alike."""
         jobs = tuple((job, entry["status"], entry["progress"]) for job, entry in self.jobs.items())
-        told = tuple((name, status["status"]) for name, status in self.reported.items())
+        told = tuple(
+            (name, status["status"], *status.get("nodes", {}).items())
+            for name, status in self.reported.items()
+        )
         return jobs, tuple(self.desired), told, self.device.get("software"), len(self.claims_spent)
 
     def hang_up(self) -> None:
@@ -155,6 +158,9 @@ class Cloud:
         self.desired[instance] = wanted
         self.changes += 1
         self.say(topic.shadow_delta(THING, "applications"), self._desired_state())
+
+    def pause(self, instance: str, *cameras: str) -> None:
+        self.desire(instance, {**self.desired[instance], "paused": list(cameras)})
 
     def remove(self, instance: str) -> None:
         self.desire(instance, {"state": "REMOVED"})

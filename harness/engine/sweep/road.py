@@ -77,6 +77,12 @@ def _removing(_load: Load) -> Box:
     return box
 
 
+def _signalling(_load: Load) -> Box:
+    box = online_box("door", version=OLD)
+    box.cloud.pause("door", "front", "yard")
+    return box
+
+
 def _provisioning(_load: Load) -> Box:
     box = factory_box(OLD)
     box.stick = dict(STICK)
@@ -99,6 +105,11 @@ def _as_desired(box: Box) -> bool:
     return box.idle and told == wanted == set(box.nodes)
 
 
+def _as_signalled(box: Box) -> bool:
+    told = box.cloud.reported["door"].get("nodes", {})
+    return _as_desired(box) and set(told) == {"front", "yard"}
+
+
 def _another_archive(box: Box) -> None:
     """The claim of an archive is good for one registration, whatever became of its outcome."""
     if not box.online and box.cloud.claims_spent:
@@ -114,6 +125,7 @@ ROADS: Mapping[str, Road] = {
         Road("reboot", "a reboot by job: an orderly shutdown", _rebooting, _job_ended),
         Road("deploy", "an application is installed beside another", _deploying, _as_desired),
         Road("remove", "one application of two is removed", _removing, _as_desired),
+        Road("signal", "cameras of an application are paused", _signalling, _as_signalled),
         Road(
             "provision",
             "from the factory to the first connection",

@@ -98,6 +98,7 @@ def _applications(box: Box, kept: Mapping[str, Any]) -> Iterator[str]:
     for what, found in (("installed", installed), ("run", box.nodes), ("reported", running)):
         if set(found) != wanted:
             yield f"applications: {what} are {sorted(found)}, wanted {sorted(wanted)}"
+    yield from _cameras(box)
     for instance, contents in box.nodes.items():
         for digest, data in contents.items():
             if sha256(data) != digest:
@@ -105,6 +106,17 @@ def _applications(box: Box, kept: Mapping[str, Any]) -> Iterator[str]:
     used = {digest for app in installed.values() for digest in app["uses"]}
     if set(kept.get("assets", {})) != used:
         yield "applications: assets are listed that nobody uses, or used that are not listed"
+
+
+def _cameras(box: Box) -> Iterator[str]:
+    """Cameras are paused that shall be, and no others; and that is what was told."""
+    for instance in box.nodes:
+        wanted = sorted(box.cloud.desired.get(instance, {}).get("paused", []))
+        nodes = box.cloud.reported.get(instance, {}).get("nodes", {})
+        told = sorted(name for name, status in nodes.items() if status == "PAUSED")
+        for what, found in (("paused", sorted(box.paused[instance])), ("told as paused", told)):
+            if found != wanted:
+                yield f"cameras: {what} of {instance} are {found}, wanted {wanted}"
 
 
 def _jobs(box: Box, version: str) -> Iterator[str]:

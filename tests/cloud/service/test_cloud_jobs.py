@@ -140,7 +140,7 @@ def test_a_job_of_another_device_cannot_be_updated(core: Any) -> None:
 
 
 # The fixture is a class: every example makes its own plane.
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(
