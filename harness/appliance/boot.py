@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.appliance import boot_control, image, journal
+from harness.appliance import boot_control, image, journal, restore
+from harness.appliance.boot_control import Restore
 from harness.appliance.effect import Charge, Halt, Note, Now, Panel, Program, ReadFuses
 from harness.appliance.firmware import Board, Firmware, run
 from harness.errors import Corrupt
@@ -19,17 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.appliance.boot_control import BootControl
+    from harness.appliance.effect import Pressed
     from harness.appliance.firmware import Steps
     from harness.appliance.image import Manifest
 
 
-def power_on(board: Board, release: Callable[[Manifest], Steps]) -> Program[None]:
-    """The first program of an appliance. `release` gives an image's programs, defects applied."""
+def power_on(
+    board: Board, release: Callable[[Manifest], Steps], press: Pressed | None = None
+) -> Program[None]:
+    """The first program of an appliance. `release` gives an image's programs, defects applied.
+
+    `press` is how the buttons were held as it came up, which may ask for a restore.
+    """
     began_s = yield Now()
     yield Note("appliance.state", {"state": "booting"})
     yield Panel("status", "green", "fast")
     fuses = yield ReadFuses()
-    control, slot, manifest = yield from choose(board, fuses)
+    control, slot, manifest = yield from choose(board, fuses, restore.meaning(press))
     yield Charge("boot")
     firmware = Firmware(
         board=board,
@@ -55,9 +62,16 @@ def power_on(board: Board, release: Callable[[Manifest], Steps]) -> Program[None
     yield from run(firmware)
 
 
-def choose(board: Board, fuses: int) -> Program[tuple[BootControl, str, Manifest]]:
+def choose(
+    board: Board, fuses: int, asked: Restore = Restore.NONE
+) -> Program[tuple[BootControl, str, Manifest]]:
     """Outcome: the boot control as it stands, the slot to run and its verified manifest."""
     control = yield from boot_control.load()
+    if asked is not Restore.NONE:
+        control = yield from boot_control.save(control.restoring(asked))
+    if control.restore is not Restore.NONE:
+        control = yield from restore.restore(board, control, fuses)
+        yield Panel("status", "green", "fast")
     while True:
         slot = control.choose()
         if slot is None:

@@ -1,4 +1,5 @@
-"""Which slot boots next: kept twice with a sequence number, so that a cut never loses both.
+"""Which slot boots next, and whether a restore is under way: kept twice with a sequence number,
+so that a cut never loses both.
 
 Modelled on the slot metadata of Android A/B and of NVIDIA's nvbootctrl: per slot bootable,
 successful and a count of tries left. One slot is active; the other is the way back.
@@ -6,6 +7,7 @@ successful and a count of tries left. One slot is active; the other is the way b
 
 from __future__ import annotations
 
+import enum
 import struct
 import zlib
 from typing import Any
@@ -18,10 +20,19 @@ from harness.appliance.storage import BOOT_CONTROL
 
 COPY_BYTES = 4096
 TRIES = 3
-_MAGIC = b"BCT1"
-_RECORD = struct.Struct(">4sIBBBBBBB")
+_MAGIC = b"BCT2"
+_RECORD = struct.Struct(">4sIBBBBBBBB")
 _CRC = struct.Struct(">I")
 _LENGTH = _RECORD.size + _CRC.size
+
+
+class Restore(enum.IntEnum):
+    """What a press of buttons asked for and is not done yet (vendor's guide, appliance buttons)."""
+
+    NONE = 0
+    LATEST = 1
+    REQUIRED = 2
+    FACTORY = 3
 
 
 class SlotState(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +52,7 @@ class BootControl(msgspec.Struct, frozen=True, gc=False):
     active: str
     a: SlotState
     b: SlotState
+    restore: Restore = Restore.NONE
 
     def slot(self, name: str) -> SlotState:
         return self.a if name == "a" else self.b
@@ -73,6 +85,9 @@ class BootControl(msgspec.Struct, frozen=True, gc=False):
         """The other slot used up its tries: close it and make `name` the active one."""
         return self.unbootable(other(name))
 
+    def restoring(self, what: Restore) -> BootControl:
+        return replace(self, restore=what)
+
     def _with(self, name: str, state: SlotState) -> BootControl:
         return replace(self, a=state) if name == "a" else replace(self, b=state)
 
@@ -87,6 +102,7 @@ class BootControl(msgspec.Struct, frozen=True, gc=False):
             self.b.bootable,
             self.b.successful,
             self.b.tries,
+            self.restore,
         )
         return record + _CRC.pack(zlib.crc32(record))
 
@@ -112,10 +128,10 @@ def decode(data: bytes) -> BootControl | None:
     record = data[: _RECORD.size]
     if data[:4] != _MAGIC or _CRC.unpack_from(data, _RECORD.size)[0] != zlib.crc32(record):
         return None
-    _, sequence, active, *states = _RECORD.unpack(record)
+    _, sequence, active, *states, restore = _RECORD.unpack(record)
     a = SlotState(bool(states[0]), bool(states[1]), states[2])
     b = SlotState(bool(states[3]), bool(states[4]), states[5])
-    return BootControl(sequence, "b" if active else "a", a, b)
+    return BootControl(sequence, "b" if active else "a", a, b, Restore(restore))
 
 
 def load() -> Program[BootControl]:

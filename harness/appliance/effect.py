@@ -95,6 +95,26 @@ class Sync(Effect, frozen=True, gc=False):
     partition: str
 
 
+class Copy(Effect, frozen=True, gc=False):
+    """Copy bulk content between partitions in steps of `chunk`, each synced before the next.
+
+    Outcome: None. Raises `StorageFull`, `StorageReadOnly`.
+    """
+
+    source: str
+    source_offset: int
+    target: str
+    offset: int
+    size: int
+    chunk: int = 1 << 20
+
+
+class Erase(Effect, frozen=True, gc=False):
+    """Discard all of a partition, durably; a cut may leave a part of it. Outcome: None."""
+
+    partition: str
+
+
 class Digest(Effect, frozen=True, gc=False):
     """Outcome: SHA-256 (hex) of `length` bytes of `partition` at `offset`."""
 
@@ -226,6 +246,12 @@ class Restart(Effect, frozen=True, gc=False):
     reason: str = "reboot"
 
 
+class Shutdown(Effect, frozen=True, gc=False):
+    """Power off in good order: all programs end, unsynced writes are flushed."""
+
+    reason: str
+
+
 class Halt(Effect, frozen=True, gc=False):
     """Stop for good until power is cycled."""
 
@@ -296,6 +322,13 @@ class NodeEnded(msgspec.Struct, frozen=True, gc=False):
     instance: str
     code: int
     reason: str
+
+
+class Pressed(msgspec.Struct, frozen=True, gc=False):
+    """Buttons were held and released: `power`, `reset` or both, for `held_s`."""
+
+    buttons: frozenset[str]
+    held_s: float
 
 
 class StickPlugged(msgspec.Struct, frozen=True, gc=False):

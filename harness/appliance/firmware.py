@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from harness.appliance.effect import Note, Panel, Program, Spawn
+from harness.appliance.effect import Note, Panel, Pressed, Program, Receive, Shutdown, Spawn
 
 if TYPE_CHECKING:
     from harness.appliance.boot_control import BootControl
@@ -27,6 +27,7 @@ class Mailbox:
     UPDATER = "updater"
     APPLICATIONS = "applications"
     WATCHDOG = "watchdog"
+    PANEL = "panel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,18 @@ class Firmware:
         return str(self.journal.values["device"]["thing"])
 
 
+def _panel() -> Program[None]:
+    """A press of the power button shuts down in good order; others mean nothing while it runs."""
+    while True:
+        message = yield Receive()
+        if isinstance(message, Pressed) and message.buttons == {"power"}:
+            yield Shutdown("power-button")
+
+
 def run(firmware: Firmware) -> Program[None]:
     """The main program from the moment the kernel is up. Never returns."""
     yield Panel("network", "green", "steady")
+    yield Spawn(Mailbox.PANEL, _panel())
     if "device" not in firmware.journal.values:
         yield Note("appliance.state", {"state": "provisioning"})
         yield from firmware.steps.provision(firmware)

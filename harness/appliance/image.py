@@ -18,7 +18,7 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from harness.appliance.effect import Digest, Program, Read, Sync, Write
+from harness.appliance.effect import Copy, Digest, Erase, Program, Read, Sync, Write
 from harness.appliance.storage import SLOT_PARTITION
 from harness.errors import Corrupt
 
@@ -30,7 +30,10 @@ _SIGNATURE_HEX = 128
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an image is. `boards` it runs on; `fuse_level`: how many fuses committing it blows."""
+    """What an image is. `boards` it runs on; `fuse_level`: how many fuses committing it blows.
+
+    `required` marks what the vendor calls a mandatory release: recovery never goes below it.
+    """
 
     version: str
     boards: tuple[str, ...]
@@ -38,6 +41,7 @@ class Manifest:
     sha256: str
     fuse_level: int
     defects: tuple[str, ...] = ()
+    required: bool = False
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         body = json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
@@ -71,8 +75,7 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def write_header(slot: str, signed: bytes) -> Program[None]:
-    partition = SLOT_PARTITION[slot]
+def write_header(partition: str, signed: bytes) -> Program[None]:
     yield Write(partition, 0, _LENGTH.pack(len(signed)) + signed)
     yield Sync(partition)
 
@@ -85,16 +88,34 @@ def header(signed: bytes) -> bytes:
 def read_slot(slot: str, root_key: bytes, board: str, fuses: int) -> Program[Manifest]:
     """Verified boot of one slot: signature, board, fuses, payload hash. Raises `Corrupt`."""
     partition = SLOT_PARTITION[slot]
+    _, manifest = yield from read_header(partition, root_key)
+    refuse_unfit(manifest, board, fuses)
+    yield from check_payload(partition, manifest)
+    return manifest
+
+
+def read_header(partition: str, root_key: bytes) -> Program[tuple[bytes, Manifest]]:
+    """The signed manifest of a partition and what it says. Raises `Corrupt`."""
     (length,) = _LENGTH.unpack((yield Read(partition, 0, _LENGTH.size)))
     if not _SIGNATURE_HEX < length <= PAYLOAD_AT - _LENGTH.size:
-        raise Corrupt(f"slot {slot}: no image")
+        raise Corrupt(f"{partition}: no image")
     signed = yield Read(partition, _LENGTH.size, length)
-    manifest = verify(signed, root_key)
-    refuse_unfit(manifest, board, fuses)
+    return signed, verify(signed, root_key)
+
+
+def check_payload(partition: str, manifest: Manifest) -> Program[None]:
+    """Raises `Corrupt` where the payload is not the manifest's."""
     digest = yield Digest(partition, PAYLOAD_AT, manifest.size_bytes)
     if digest != manifest.sha256:
-        raise Corrupt(f"slot {slot}: payload hash {digest[:12]}… is not {manifest.sha256[:12]}…")
-    return manifest
+        raise Corrupt(f"{partition}: payload hash {digest[:12]}… is not {manifest.sha256[:12]}…")
+
+
+def copy(signed: bytes, manifest: Manifest, source: str, target: str) -> Program[None]:
+    """An image from one partition to another: the payload first, so that a torn copy is none."""
+    yield Erase(target)
+    yield Copy(source, PAYLOAD_AT, target, PAYLOAD_AT, manifest.size_bytes)
+    yield from check_payload(target, manifest)
+    yield from write_header(target, signed)
 
 
 def refuse_unfit(manifest: Manifest, board: str, fuses: int) -> None:

@@ -111,6 +111,23 @@ class Partition:
         self.current = dict(self.durable)
         self.blobs = dict(self.durable_blobs)
 
+    def erase(self, start: int, end: int) -> None:
+        """Discard what lies from `start` to `end`, durably and at once, as TRIM does."""
+        self._check(start, end - start)
+        self.pending = [(at, what) for at, what in self.pending if not start <= at < end]
+        for pages in (self.durable, self.current):
+            for number in [n for n in pages if start <= n * PAGE_BYTES < end]:
+                del pages[number]
+        for blobs in (self.durable_blobs, self.blobs):
+            for at in [at for at in blobs if start <= at < end]:
+                del blobs[at]
+        self.changes += 1
+
+    def bulk(self, offset: int, length: int) -> Content:
+        """Content to copy: as a `Blob` where it is known by digest, else its bytes."""
+        blob = self.blobs.get(offset)
+        return self.read(offset, length) if blob is None else blob
+
     def rot(self, offset: int, bit: int) -> None:
         """Flip one durable bit; of bulk content the whole digest changes with it."""
         self._check(offset, 1)
@@ -333,9 +350,15 @@ class Disk:
 
 BOOT_CONTROL = "boot-control"
 SLOT_PARTITION = {"a": "slot-a", "b": "slot-b"}
+RECOVERY_LATEST = "recovery-latest"
+RECOVERY_REQUIRED = "recovery-required"
 DATA = "data"
 
 
 def partition_sizes(slot_bytes: int, data_bytes: int) -> dict[str, int]:
-    """The partition table of every appliance here: boot control, two slots, data."""
-    return {BOOT_CONTROL: 8192, "slot-a": slot_bytes, "slot-b": slot_bytes, DATA: data_bytes}
+    """The partition table of every appliance here: boot control, two slots, recovery, data.
+
+    What recovery restores is kept unpacked, so that it is as large as a slot.
+    """
+    slots = (*SLOT_PARTITION.values(), RECOVERY_LATEST, RECOVERY_REQUIRED)
+    return {BOOT_CONTROL: 8192, **dict.fromkeys(slots, slot_bytes), DATA: data_bytes}

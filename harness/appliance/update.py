@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance import boot_control, image, topic, transfer
+from harness.appliance import boot_control, image, restore, topic, transfer
 from harness.appliance.applications import runnable
 from harness.appliance.boot_control import other
 from harness.appliance.effect import (
@@ -76,8 +76,10 @@ def _settle(firmware: Firmware) -> Program[None]:
     job = firmware.journal.values.get("job")
     if not firmware.committed:
         yield from _try(firmware, job)
+        yield from _keep(firmware, job)
         return
     yield from _burn(firmware)
+    yield from _keep(firmware, job)
     if job is None or job["phase"] == "ended":
         return
     # What runs decides, not how far the journal got: power may go between arming and that entry.
@@ -110,6 +112,12 @@ def _try(firmware: Firmware, job: dict[str, Any] | None) -> Program[None]:
     yield Note("boot.control", firmware.control.describe(firmware.fuses))
     if job is not None:
         yield from _end(firmware, job, "committed", "")
+
+
+def _keep(firmware: Firmware, job: dict[str, Any] | None) -> Program[None]:
+    """What an update brought is what the buttons restore; what they restored is not."""
+    if job is not None and job["operation"] == "OTA" and job["target"] == firmware.manifest.version:
+        yield from restore.keep(firmware)
 
 
 def _burn(firmware: Firmware) -> Program[None]:
@@ -204,7 +212,7 @@ def _install(firmware: Firmware, job: dict[str, Any], document: Mapping[str, Any
             f"image {target}: hash {digest[:12]}… is not the manifest's {manifest.sha256[:12]}…"
         )
     yield from _phase(firmware, job, "writing", "IN_PROGRESS")
-    yield from image.write_header(slot, signed)
+    yield from image.write_header(partition, signed)
     firmware.control = yield from boot_control.save(firmware.control.armed(slot))
     yield Note("boot.control", firmware.control.describe(firmware.fuses))
     yield from _reboot(firmware, {**job, "phase": "rebooting"}, "update")

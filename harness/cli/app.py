@@ -66,7 +66,7 @@ def run_command(
 
 
 @app.command("sweep")
-@click.argument("road", metavar="ota|reboot|deploy|remove|signal|provision")
+@click.argument("road", metavar="ota|deploy|provision|...")
 @click.option("--depth", type=int, default=1, show_default=True, help="Cuts one after another.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--image-mib", type=int, default=8, show_default=True, help="Image of an update.")

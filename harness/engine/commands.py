@@ -19,6 +19,8 @@ class Box(Protocol):
 
     def power_up(self) -> None: ...
 
+    def press(self, buttons: frozenset[str], held_s: float) -> None: ...
+
     def plug(self, files: Mapping[str, bytes]) -> None: ...
 
 
@@ -40,6 +42,8 @@ def perform(place: Place, command: site.Command) -> Any:
             return recorder.elapsed()
         case site.PowerOn(appliance):
             place.machines[appliance].power_up()
+        case site.Press(appliance, buttons, held_s):
+            place.machines[appliance].press(buttons, held_s)
         case site.Plug(appliance, files):
             place.machines[appliance].plug(files)
         case site.Strike(fault):

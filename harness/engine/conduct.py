@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
-from harness.engine import deployment
+from harness.engine import deployment, site
 from harness.engine.site import (
     Account,
     Ask,
@@ -22,7 +22,7 @@ from harness.engine.site import (
     Pause,
     Plug,
     Poll,
-    PowerOn,
+    Press,
     SiteProgram,
     Strike,
     Tell,
@@ -37,11 +37,15 @@ from harness.scenario.plan import (
     Observe,
     Parallel,
     Plan,
+    PowerOn,
     Provision,
     Reboot,
     Remove,
+    Restore,
+    Shutdown,
     Step,
     Update,
+    action,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +56,12 @@ if TYPE_CHECKING:
 
 SETTLE_S = 2.0
 SHOW_S = 10.0  # how long a fault of a moment may take to show
+SHORT_PRESS_S, LONG_PRESS_S = 1.0, 5.0  # vendor's guide, appliance buttons
+PRESSES = {
+    "latest": (("reset",), SHORT_PRESS_S),
+    "required": (("reset",), LONG_PRESS_S),
+    "factory": (("power", "reset"), LONG_PRESS_S),
+}
 HOLD_STEP_S = 2.0  # how late a timed fault may notice that the work has failed
 
 
@@ -79,7 +89,7 @@ class Conductor:
         try:
             yield Tell(kind.PHASE_STARTED, {"phase": "bring-up"})
             for appliance in plan.appliances:
-                yield PowerOn(appliance.name)
+                yield site.PowerOn(appliance.name)
             yield from self._sequence(plan.bring_up, "b")
             yield Tell(kind.PHASE_STARTED, {"phase": "workload"})
             faults = tuple(self._timed(fault) for fault in plan.nemesis)
@@ -128,8 +138,7 @@ class Conductor:
             branches = enumerate(step.branches, start=1)
             yield Fork(tuple(self._sequence(b, f"{index}.{n}.") for n, b in branches))
             return
-        action = type(step).__name__.lower()
-        values = {"step": describe(step), "action": action, "index": index}
+        values = {"step": describe(step), "action": action(step), "index": index}
         yield Tell(kind.STEP_STARTED, values)
         began_s = yield Elapsed()
         error = ""
@@ -173,6 +182,9 @@ class Conductor:
 
     @_do.register
     def _(self, step: Provision) -> SiteProgram[None]:
+        if (known := self.devices.pop(step.appliance, None)) is not None:
+            # It was reset: its old device is another one, and has its name.
+            yield from call("DeleteDevice", {"DeviceId": known})
         answer = yield from call(
             "ProvisionDevice", {"Name": step.appliance, "Description": "provisioned by a scenario"}
         )
@@ -231,6 +243,43 @@ class Conductor:
     def _(self, step: Reboot) -> SiteProgram[None]:
         yield from self._job(step.appliance, {"JobType": "REBOOT"}, step.timeout_s)
         yield from self._back(step.appliance, step.timeout_s)
+
+    @_do.register
+    def _(self, step: Shutdown) -> SiteProgram[None]:
+        yield Press(step.appliance, frozenset({"power"}), SHORT_PRESS_S)
+        yield from self._until(
+            lambda now: now.states.get(step.appliance) == "off",
+            step.timeout_s,
+            f"{step.appliance} is not off",
+        )
+
+    @_do.register
+    def _(self, step: PowerOn) -> SiteProgram[None]:
+        yield Press(step.appliance, frozenset({"power"}), SHORT_PRESS_S)
+        yield from self._back(step.appliance, step.timeout_s)
+
+    @_do.register
+    def _(self, step: Restore) -> SiteProgram[None]:
+        off = yield Ask(lambda now: now.states.get(step.appliance) == "off")
+        if not off:
+            yield from self._do(Shutdown(step.appliance, step.timeout_s))
+        buttons, held_s = PRESSES[step.what]
+        yield Press(step.appliance, frozenset(buttons), held_s)
+        if step.what == "factory":
+            self._forget_instances(step.appliance)
+            yield from self._until(
+                lambda now: now.states.get(step.appliance) == "provisioning",
+                step.timeout_s,
+                f"{step.appliance} does not wait for a stick",
+            )
+        else:
+            yield from self._back(step.appliance, step.timeout_s)
+
+    def _forget_instances(self, appliance: str) -> None:
+        """A reset erased them; nothing is expected of them any more."""
+        for done in deployment.deployments(self.plan):
+            if done.appliance == appliance:
+                self.instances.pop(done.instance, None)
 
     @_do.register
     def _(self, step: Observe) -> SiteProgram[None]:
@@ -330,6 +379,12 @@ def describe(step: Step) -> str:
             return f"update {step.appliance} to {step.image}, to be {step.expect}"
         case Reboot():
             return f"reboot {step.appliance}"
+        case Shutdown():
+            return f"shut down {step.appliance}"
+        case PowerOn():
+            return f"power on {step.appliance}"
+        case Restore():
+            return f"restore {step.appliance} to {step.what}"
         case Inject():
             return f"{step.fault.kind} on {step.fault.target} for {step.fault.for_s:g} s"
         case Observe():

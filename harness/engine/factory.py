@@ -11,7 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness.appliance import boot_control, image
 from harness.appliance.firmware import Board
-from harness.appliance.storage import BOOT_CONTROL, SLOT_PARTITION, Blob, partition_sizes
+from harness.appliance.storage import (
+    BOOT_CONTROL,
+    RECOVERY_LATEST,
+    RECOVERY_REQUIRED,
+    SLOT_PARTITION,
+    Blob,
+    partition_sizes,
+)
 from harness.cloud.service.content import sha256
 
 if TYPE_CHECKING:
@@ -95,6 +102,7 @@ def signed_image(
         sha256=payload.digest,
         fuse_level=plan.fuse_level,
         defects=plan.defects,
+        required=plan.required,
     )
     return manifest.sign(release_key(seed)), payload
 
@@ -104,7 +112,7 @@ def sizes(profile: Profile) -> dict[str, int]:
 
 
 def flash(disk: Disk, appliance: AppliancePlan, seed: int, *, virtual: bool) -> None:
-    """Put the factory's firmware into slot a. `virtual` keeps the payload as a `Blob`."""
+    """Put the factory's firmware into slot a and recovery. `virtual` keeps payloads as `Blob`s."""
     profile = appliance.profile
     payload = Payload(seed, FACTORY_IMAGE_BYTES, virtual)
     manifest = image.Manifest(
@@ -114,14 +122,15 @@ def flash(disk: Disk, appliance: AppliancePlan, seed: int, *, virtual: bool) -> 
         sha256=payload.digest,
         fuse_level=profile.fuse_level,
     )
-    slot = disk[SLOT_PARTITION["a"]]
-    slot.write(0, image.header(manifest.sign(release_key(seed))))
-    if virtual:
-        whole = Blob(payload.digest, payload.size_bytes, payload.size_bytes)
-        slot.write(image.PAYLOAD_AT, whole)
-    else:
-        for offset in range(0, payload.size_bytes, BLOCK_BYTES):
-            slot.write(image.PAYLOAD_AT + offset, payload.read(offset, BLOCK_BYTES))
+    for name in (SLOT_PARTITION["a"], RECOVERY_LATEST, RECOVERY_REQUIRED):
+        partition = disk[name]
+        partition.write(0, image.header(manifest.sign(release_key(seed))))
+        if virtual:
+            whole = Blob(payload.digest, payload.size_bytes, payload.size_bytes)
+            partition.write(image.PAYLOAD_AT, whole)
+        else:
+            for offset in range(0, payload.size_bytes, BLOCK_BYTES):
+                partition.write(image.PAYLOAD_AT + offset, payload.read(offset, BLOCK_BYTES))
     first = boot_control.FACTORY
     disk[BOOT_CONTROL].write((first.sequence % 2) * boot_control.COPY_BYTES, first.encode())
     disk.sync_all()

@@ -68,6 +68,15 @@ class PowerOn(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Press(Command):
+    """Hold `buttons` (power, reset) for `held_s` and release them; powers on what is off."""
+
+    appliance: str
+    buttons: frozenset[str]
+    held_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plug(Command):
     """Put a USB stick with these files into the appliance."""
 

@@ -7,6 +7,7 @@ what a run will do. `Plan.to_json()` is canonical and its digest names the plan 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -79,6 +80,7 @@ class ImagePlan:
     size_bytes: int
     fuse_level: int
     seed: int
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,31 @@ class Reboot:
 
 
 @dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Press the power button and wait until it is off."""
+
+    appliance: str
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOn:
+    """Press the power button of an appliance that is off; wait until it is back."""
+
+    appliance: str
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Shut down, hold the buttons for `what`: `latest`, `required` or `factory`."""
+
+    appliance: str
+    what: str
+    timeout_s: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True)
 class Inject:
     """Inject a fault, hold it for its time, heal it, and wait until it is recovered from."""
 
@@ -171,7 +198,10 @@ class Parallel:
     branches: tuple[tuple[Step, ...], ...]
 
 
-Step: TypeAlias = "Provision | Deploy | Remove | Update | Reboot | Inject | Observe | Parallel"
+Step: TypeAlias = (
+    "Provision | Deploy | Remove | Update | Reboot | Shutdown | PowerOn | Restore | Inject"
+    " | Observe | Parallel"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +266,15 @@ class Plan:
         return digest(self.to_json())
 
 
-_STEPS = (Provision, Deploy, Remove, Update, Reboot, Inject, Observe, Parallel)
+_STEPS = (
+    *(Provision, Deploy, Remove, Update, Reboot, Shutdown, PowerOn, Restore),
+    *(Inject, Observe, Parallel),
+)
+
+
+def action(step: Step) -> str:
+    """The verb of a step, as scenario files write it: `power_on` of `PowerOn`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(step).__name__).lower()
 
 
 def _plain(value: Any) -> Any:
@@ -247,7 +285,7 @@ def _plain(value: Any) -> Any:
             if not f.metadata.get("secret")
         }
         if isinstance(value, _STEPS):
-            plain = {"step": type(value).__name__.lower(), **plain}
+            plain = {"step": action(value), **plain}
         return plain
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

@@ -111,6 +111,7 @@ class _Compiler:
                 size_bytes=made.size,
                 fuse_level=fuse_level(version) if made.fuse_level is None else made.fuse_level,
                 seed=derive(self.seed, "image", version),
+                required=made.required,
             )
             for version, made in self.file.images.items()
         )
@@ -131,6 +132,16 @@ class _Compiler:
 
     def _reboot(self, step: StepFile) -> Step:
         return _side_by_side(planned.Reboot, step.reboot or [], _timeout(step))
+
+    def _shutdown(self, step: StepFile) -> Step:
+        return _side_by_side(planned.Shutdown, step.shutdown or [], _timeout(step))
+
+    def _power_on(self, step: StepFile) -> Step:
+        return _side_by_side(planned.PowerOn, step.power_on or [], _timeout(step))
+
+    def _restore(self, step: StepFile) -> Step:
+        assert step.restore is not None
+        return planned.Restore(step.restore.appliance, step.restore.to, **_timeout(step))
 
     def _deploy(self, step: StepFile) -> Step:
         assert step.deploy is not None

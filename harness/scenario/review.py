@@ -166,12 +166,15 @@ def _images(found: Review) -> None:
 
 def _step(found: Review, loc: Loc, step: StepFile) -> None:
     appliances = found.file.site.appliances
-    for verb in ("provision", "reboot"):
+    for verb in ("provision", "reboot", "shutdown", "power_on"):
         named = getattr(step, verb) or ()
         for index, name in enumerate(named):
             place = (*loc, verb, index)
             if found.name(place, "appliance", name, appliances) and name in named[:index]:
                 found.add(place, f"appliance `{name}` is named twice", "name it once")
+    if step.restore:
+        place = (*loc, "restore", "appliance")
+        found.name(place, "appliance", step.restore.appliance, appliances)
     if step.deploy:
         _deploy(found, (*loc, "deploy"), step.deploy)
     if step.update:

@@ -12,7 +12,10 @@ from harness.scenario.quota_file import Choice, QuotasFile
 from harness.scenario.site_file import SITE_MAX, SiteFile
 
 SEED_MAX = (1 << 53) - 1  # exact in every reader of JSON
-VERBS = ("provision", "deploy", "remove", "update", "reboot", "fault", "observe", "parallel")
+VERBS = (
+    *("provision", "deploy", "remove", "update", "reboot", "shutdown", "power_on", "restore"),
+    *("fault", "observe", "parallel"),
+)
 STEPS_MAX = 500
 
 Engine = Literal["model", "process"]
@@ -51,6 +54,16 @@ class ImageFile(Part):
         ge=0,
         le=255,
         description="fuses that committing it blows; default: by version",
+    )
+    required: bool = Field(default=False, description="mandatory: recovery never goes below it")
+
+
+class RestoreFile(Part):
+    """Restore software by the buttons of an appliance."""
+
+    appliance: Name = Field(description="the appliance whose buttons are pressed")
+    to: Literal["latest", "required", "factory"] = Field(
+        description="latest: reset, short; required: reset, long; factory: power and reset, long"
     )
 
 
@@ -112,6 +125,9 @@ class StepFile(Part):
     remove: Name | None = Field(default=None, description="remove an application instance")
     update: UpdateFile | None = Field(default=None, description="update over the air")
     reboot: Names | None = Field(default=None, description="appliances, a list in parallel")
+    shutdown: Names | None = Field(default=None, description="by the power button, in parallel")
+    power_on: Names | None = Field(default=None, description="appliances that are off")
+    restore: RestoreFile | None = Field(default=None, description="software, by the buttons")
     fault: FaultFile | None = Field(default=None, description="inject, hold, heal, recover")
     observe: Span | None = Field(default=None, description="let the site run for a while")
     parallel: Annotated[list[list["StepFile"]], Field(min_length=2)] | None = Field(

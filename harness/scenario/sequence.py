@@ -11,7 +11,13 @@ from harness.scenario.review import walk
 if TYPE_CHECKING:
     from harness.scenario.document import Loc
     from harness.scenario.review import Review
-    from harness.scenario.schema import DeployFile, FaultFile, StepFile, UpdateFile
+    from harness.scenario.schema import (
+        DeployFile,
+        FaultFile,
+        RestoreFile,
+        StepFile,
+        UpdateFile,
+    )
 
 T = TypeVar("T")
 
@@ -21,7 +27,9 @@ class _State:
     """The site as far as steps have brought it; branches of `parallel` start from a copy."""
 
     provisioned: set[str] = field(default_factory=set)
+    off: set[str] = field(default_factory=set)
     firmware: dict[str, str] = field(default_factory=dict)
+    required: dict[str, str] = field(default_factory=dict)  # what recovery restores at least
     fuses: dict[str, int] = field(default_factory=dict)
     instances: dict[str, DeployFile] = field(default_factory=dict)
     ever: set[str] = field(default_factory=set)
@@ -29,7 +37,9 @@ class _State:
     def copy(self) -> _State:
         return _State(
             set(self.provisioned),
+            set(self.off),
             dict(self.firmware),
+            dict(self.required),
             dict(self.fuses),
             dict(self.instances),
             self.ever,  # shared: an instance name is used once in a whole run
@@ -38,8 +48,12 @@ class _State:
     def join(self, before: _State, branches: list[_State]) -> None:
         """Take over what each branch changed."""
         for branch in branches:
-            self.provisioned |= branch.provisioned
+            self.provisioned |= branch.provisioned - before.provisioned
+            self.provisioned -= before.provisioned - branch.provisioned
+            self.off |= branch.off - before.off
+            self.off -= before.off - branch.off
             _take(self.firmware, branch.firmware, before.firmware)
+            _take(self.required, branch.required, before.required)
             _take(self.fuses, branch.fuses, before.fuses)
             for name in before.instances.keys() - branch.instances.keys():
                 self.instances.pop(name, None)
@@ -55,11 +69,16 @@ def sequence(found: Review) -> None:
     """Walk the steps in order and report what cannot work. Unknown names are passed over."""
     file = found.file
     firmware = {name: a.firmware for name, a in file.site.appliances.items()}
-    state = _State(firmware=firmware, fuses={name: _blown(found, name) for name in firmware})
+    state = _State(
+        firmware=firmware,
+        required=dict(firmware),
+        fuses={name: _blown(found, name) for name in firmware},
+    )
     _steps(found, ("bring_up",), file.bring_up, state)
     _unprovisioned(found, state)
     up = state.copy()
     _steps(found, ("workload",), file.workload, state)
+    _left(found, state)
     later = [step.deploy for loc, step in walk(file) if loc[0] == "workload" and step.deploy]
     reach = {**up.instances, **{deploy.instance: deploy for deploy in later}}
     for index, fault in enumerate(file.nemesis):
@@ -86,6 +105,17 @@ def _unprovisioned(found: Review, state: _State) -> None:
             state.provisioned.add(name)  # said once
 
 
+def _left(found: Review, state: _State) -> None:
+    """In the end all must be online: what is off or blank then never is."""
+    for name in sorted(state.off):
+        hint = f"add `- power_on: {name}` to the workload"
+        found.add(("site", "appliances", name), f"`{name}` is off in the end", hint, at_key=True)
+    for name in sorted(state.firmware.keys() - state.provisioned - state.off):
+        hint = f"add `- provision: {name}` after the restore to factory"
+        message = f"`{name}` is not provisioned in the end"
+        found.add(("site", "appliances", name), message, hint, at_key=True)
+
+
 def _steps(found: Review, loc: Loc, steps: list[StepFile], state: _State) -> None:
     for index, step in enumerate(steps):
         _step(found, (*loc, index), step, state)
@@ -99,6 +129,16 @@ def _step(found: Review, loc: Loc, step: StepFile, state: _State) -> None:
         state.provisioned.add(name)
     for index, name in enumerate(step.reboot or ()):
         _needs(found, (*loc, "reboot", index), name, state)
+    for index, name in enumerate(step.shutdown or ()):
+        _needs(found, (*loc, "shutdown", index), name, state)
+        state.off.add(name)
+    for index, name in enumerate(step.power_on or ()):
+        if name not in state.off and name in state.firmware:
+            hint = f"shut it down in an earlier step: `- shutdown: {name}`"
+            found.add((*loc, "power_on", index), f"`{name}` is not off", hint)
+        state.off.discard(name)
+    if step.restore:
+        _restore(found, (*loc, "restore"), step.restore, state)
     if step.deploy:
         _deploy(found, (*loc, "deploy"), step.deploy, state)
     if step.remove:
@@ -116,7 +156,30 @@ def _step(found: Review, loc: Loc, step: StepFile, state: _State) -> None:
         state.join(before, branches)
 
 
+def _restore(found: Review, loc: Loc, restore: RestoreFile, state: _State) -> None:
+    name = restore.appliance
+    if name not in state.firmware:
+        return
+    state.off.discard(name)
+    if restore.to == "latest":
+        return
+    version = state.required[name]
+    if (level := fuse_level(version)) < state.fuses[name]:
+        blown = f"`{name}` has blown {state.fuses[name]}"
+        message = f"{version}, the last required version, has fuse level {level}; {blown}"
+        found.add((*loc, "to"), f"{message}: it is not restored", "mark a newer image `required`")
+    state.firmware[name] = version
+    if restore.to == "factory":
+        state.provisioned.discard(name)
+        for instance in [i for i, d in state.instances.items() if d.appliance == name]:
+            del state.instances[instance]
+
+
 def _needs(found: Review, loc: Loc, appliance: str, state: _State) -> None:
+    if appliance in state.off:
+        hint = f"`- power_on: {appliance}` before this step"
+        found.add(loc, f"`{appliance}` is off", hint)
+        state.off.discard(appliance)  # said once
     if appliance not in state.provisioned and appliance in state.firmware:
         hint = f"provision it in an earlier step: `- provision: {appliance}`"
         found.add(loc, f"`{appliance}` is not provisioned yet", hint)
@@ -166,6 +229,8 @@ def _update(found: Review, loc: Loc, update: UpdateFile, state: _State) -> None:
     elif not reason and update.expect == "committed":
         state.firmware[update.appliance] = update.image
         state.fuses[update.appliance] = max(fuses, level)
+        if image.required:
+            state.required[update.appliance] = update.image
 
 
 def _fault(

@@ -30,8 +30,8 @@ def _boot(box: Box) -> Box:
 def _trial(version: str = "6.2.1", **image_changes: Any) -> Box:
     """Slot a committed with 6.0.8, slot b freshly written and armed."""
     box = factory_box()
-    flash(box.disk, "b", manifest(version, **image_changes))
-    armed = boot_control.BootControl(2, "b", *(FACTORY.armed("b").slot(name) for name in "ab"))
+    flash(box.disk, "slot-b", manifest(version, **image_changes))
+    armed = boot_control.BootControl(2, "b", FACTORY.armed("b").a, FACTORY.armed("b").b)
     set_control(box.disk, armed)
     return box
 

@@ -77,26 +77,26 @@ def test_versions_are_ordered_as_numbers() -> None:
 
 def test_a_whole_slot_is_read() -> None:
     disk = empty_disk()
-    flash(disk, "a", manifest("6.2.1"))
+    flash(disk, "slot-a", manifest("6.2.1"))
     assert _read(disk) == manifest("6.2.1")
     assert _read(disk, fuses=0).version == "6.2.1"
 
 
 def test_an_empty_slot_holds_no_image() -> None:
-    with pytest.raises(Corrupt, match="slot a: no image"):
+    with pytest.raises(Corrupt, match="slot-a: no image"):
         _read(empty_disk())
 
 
 def test_another_board_is_refused_by_name() -> None:
     disk = empty_disk()
-    flash(disk, "a", manifest("6.2.1", boards=("orin", "xavier-nx")))
+    flash(disk, "slot-a", manifest("6.2.1", boards=("orin", "xavier-nx")))
     with pytest.raises(Corrupt, match=f"is for orin, xavier-nx; this board is {BOARD}"):
         _read(disk)
 
 
 def test_below_the_fuses_nothing_runs() -> None:
     disk = empty_disk()
-    flash(disk, "a", manifest("6.2.1", fuse_level=2))
+    flash(disk, "slot-a", manifest("6.2.1", fuse_level=2))
     assert _read(disk, fuses=2).fuse_level == 2
     with pytest.raises(Corrupt, match="fuse level 2, below the 3"):
         _read(disk, fuses=3)
@@ -109,7 +109,7 @@ def test_below_the_fuses_nothing_runs() -> None:
 )
 def test_a_payload_that_is_not_the_manifests_is_refused(content: Blob) -> None:
     disk = empty_disk()
-    flash(disk, "a", manifest("6.2.1"))
+    flash(disk, "slot-a", manifest("6.2.1"))
     disk["slot-a"].write(image.PAYLOAD_AT, content)
     with pytest.raises(Corrupt, match="payload hash"):
         _read(disk)
@@ -119,7 +119,7 @@ def test_the_payload_may_be_plain_bytes() -> None:
     disk, text = empty_disk(), b"kernel and root file system"
     made = manifest("6.2.1", size_bytes=len(text), sha256=sha256(text))
     disk["slot-a"].write(image.PAYLOAD_AT, text)
-    complete(image.write_header("a", made.sign(RELEASE_KEY)), disk)
+    complete(image.write_header("slot-a", made.sign(RELEASE_KEY)), disk)
     disk.cut(lambda _name, _index: False)
     disk["slot-a"].write(image.PAYLOAD_AT, text)
     assert _read(disk) == made

@@ -83,15 +83,23 @@ class Machine(Programs):
 
     # --- power -----------------------------------------------------------------------------------
 
-    def power_up(self) -> None:
+    def power_up(self, press: fx.Pressed | None = None) -> None:
         if self.powered:
             return
         self.powered = True
         self.note(self.source, kind.POWERED, {})
-        self._boot()
+        self._boot(press)
 
-    def _boot(self) -> None:
-        self._start("main", power_on(self.board, release))
+    def press(self, buttons: frozenset[str], held_s: float) -> None:
+        """Hold buttons and release them; an appliance that is off powers on by that."""
+        pressed = fx.Pressed(buttons, held_s)
+        if self.powered:
+            self.deliver("panel", pressed)
+        else:
+            self.power_up(pressed)
+
+    def _boot(self, press: fx.Pressed | None = None) -> None:
+        self._start("main", power_on(self.board, release, press))
 
     def cut_power(self) -> None:
         """Drop every program; of the unsynced writes each survives by chance."""
@@ -222,6 +230,30 @@ class Machine(Programs):
         pending = sum(len(c) for _, c in partition.pending if isinstance(c, bytes))
         program.debt_s += self.profile.sync_s + pending / self.profile.storage_write_bytes_per_s
         partition.sync()
+
+    def _copy(self, program: Running, request: fx.Copy) -> Any:
+        """Bulk work in closed form: it is all there at a known time, and nothing before."""
+        program.wait += 1
+        number = program.wait
+        profile = self.profile
+        rate = min(profile.storage_read_bytes_per_s, profile.storage_write_bytes_per_s)
+        debt_s, program.debt_s = program.debt_s, 0.0
+
+        def due(_event: object) -> None:
+            if program.wait == number:
+                content = self.disk[request.source].bulk(request.source_offset, request.size)
+                target = self.disk[request.target]
+                target.write(request.offset, content)
+                target.sync()
+                self._resume(program, None, None)
+
+        self.env.timeout(debt_s + request.size / rate).callbacks.append(due)
+        return WAIT
+
+    def _erase(self, program: Running, request: fx.Erase) -> Any:
+        program.debt_s += self.profile.sync_s
+        partition = self.disk[request.partition]
+        partition.erase(0, partition.size)
 
     def _digest(self, program: Running, request: fx.Digest) -> Any:
         program.debt_s += _CALL_S + request.length / self.profile.hash_bytes_per_s
@@ -375,6 +407,20 @@ class Machine(Programs):
         self._restart(request.reason)
         return WAIT
 
+    def _shutdown(self, program: Running, request: fx.Shutdown) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self.disk.sync_all()
+        self._drop_programs(request.reason)
+        life = self._life
+        self._after(self.profile.shutdown_s, lambda: self._powered_off(life, request.reason))
+        return WAIT
+
+    def _powered_off(self, life: int, reason: str) -> None:
+        if self.powered and life == self._life:
+            self.powered = False
+            self.note(self.source, kind.STOPPED, {"reason": reason})
+
     def _halt(self, _program: Running, request: fx.Halt) -> Any:
         self._drop_programs(request.reason)
         self.note(self.source, kind.STOPPED, {"reason": request.reason})
@@ -423,6 +469,8 @@ class Machine(Programs):
         fx.Read: _read,
         fx.Write: _write,
         fx.Sync: _sync,
+        fx.Copy: _copy,
+        fx.Erase: _erase,
         fx.Digest: _digest,
         fx.ReadFuses: _read_fuses,
         fx.BlowFuses: _blow_fuses,
@@ -439,6 +487,7 @@ class Machine(Programs):
         fx.WriteStick: _write_stick,
         fx.Panel: _panel,
         fx.Restart: _reboot,
+        fx.Shutdown: _shutdown,
         fx.Halt: _halt,
         fx.Charge: _charge,
         fx.Note: _note,

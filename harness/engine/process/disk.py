@@ -76,6 +76,16 @@ class FilePartition(Partition):
                 for at, part in surviving(offset, content, keeps(index)):
                     _write_all(self._fd, _bytes(part), at)
 
+    def erase(self, start: int, end: int) -> None:
+        """Only the whole partition: a file gives back all its blocks at once."""
+        if (start, end) != (0, self.size):
+            raise EngineError("a partition in a file is erased as a whole")
+        with self._syncing, self._writing:
+            self.pending = []
+            os.ftruncate(self._fd, 0)
+            os.ftruncate(self._fd, self.size)
+            os.fdatasync(self._fd)
+
     def rot(self, offset: int, bit: int) -> None:
         self._check(offset, 1)
         (byte,) = os.pread(self._fd, 1, offset)

@@ -88,11 +88,19 @@ class Machine:
 
     # --- power -------------------------------------------------------------------------------
 
-    def power_up(self) -> None:
+    def power_up(self, press: fx.Pressed | None = None) -> None:
         if not self.powered:
             self.powered = True
             self.note(self.source, kind.POWERED, {})
-            self._launch("main", power_on(self.board, release))
+            self._launch("main", power_on(self.board, release, press))
+
+    def press(self, buttons: frozenset[str], held_s: float) -> None:
+        """Hold buttons and release them; an appliance that is off powers on by that."""
+        pressed = fx.Pressed(buttons, held_s)
+        if self.powered:
+            self.deliver("panel", pressed)
+        else:
+            self.power_up(pressed)
 
     def cut_power(self) -> None:
         """Everything that runs is gone at once; of the unsynced writes each survives by chance."""
@@ -114,6 +122,14 @@ class Machine:
         await asyncio.sleep(self.profile.shutdown_s / self.time_scale)
         if self.powered:
             self._launch("main", power_on(self.board, release))
+
+    async def _power_off(self, reason: str) -> None:
+        self._drop_programs()
+        await self.nodes.stop_all(self.name, reason)
+        await asyncio.to_thread(self.disk.sync_all)
+        await asyncio.sleep(self.profile.shutdown_s / self.time_scale)
+        self.powered = False
+        self.note(self.source, kind.STOPPED, {"reason": reason})
 
     async def _stop(self, reason: str) -> None:
         self._drop_programs()
@@ -243,6 +259,18 @@ class Machine:
     async def _sync(self, _running: Running, request: fx.Sync) -> None:
         await asyncio.to_thread(self.disk[request.partition].sync)
 
+    async def _copy(self, _running: Running, request: fx.Copy) -> None:
+        source, target = self.disk[request.source], self.disk[request.target]
+        for done in range(0, request.size, request.chunk):
+            size = min(request.chunk, request.size - done)
+            chunk = await asyncio.to_thread(source.read, request.source_offset + done, size)
+            target.write(request.offset + done, chunk)
+            await asyncio.to_thread(target.sync)
+
+    async def _erase(self, _running: Running, request: fx.Erase) -> None:
+        partition = self.disk[request.partition]
+        await asyncio.to_thread(partition.erase, 0, partition.size)
+
     async def _digest(self, _running: Running, request: fx.Digest) -> str:
         partition = self.disk[request.partition]
         return await asyncio.to_thread(partition.digest, request.offset, request.length)
@@ -322,6 +350,10 @@ class Machine:
         self._switch(self._restart(request.reason))
         await _for_ever()
 
+    async def _shutdown(self, _running: Running, request: fx.Shutdown) -> None:
+        self._switch(self._power_off(request.reason))
+        await _for_ever()
+
     async def _halt(self, _running: Running, request: fx.Halt) -> None:
         self._switch(self._stop(request.reason))
         await _for_ever()
@@ -359,6 +391,8 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Read: Machine._read,
     fx.Write: Machine._write,
     fx.Sync: Machine._sync,
+    fx.Copy: Machine._copy,
+    fx.Erase: Machine._erase,
     fx.Digest: Machine._digest,
     fx.ReadFuses: Machine._read_fuses,
     fx.BlowFuses: Machine._blow_fuses,
@@ -375,6 +409,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.WriteStick: Machine._write_stick,
     fx.Panel: Machine._panel,
     fx.Restart: Machine._reboot,
+    fx.Shutdown: Machine._shutdown,
     fx.Halt: Machine._halt,
     fx.Charge: Machine._charge,
     fx.Note: Machine._note,

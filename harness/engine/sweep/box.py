@@ -23,7 +23,7 @@ from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
 from harness.appliance.firmware import Board
 from harness.appliance.release import release
-from harness.appliance.storage import DATA, Blob, Survival
+from harness.appliance.storage import DATA, PAGE_BYTES, Blob, Survival
 from harness.engine.sweep.cloud import BOARD, ROOT_KEY, Cloud
 from harness.errors import EngineError, HarnessError, LinkDown, PeerError, PeerRefused
 
@@ -67,6 +67,7 @@ class Box:
         self.now_s = 0.0
         self.powered = False
         self.halted = ""
+        self.stopped = ""  # why it powered off in good order
         self.uplink = "up"  # or "broken": connections are refused
         self.break_after_steps: int | None = None  # steps of downloads until the link breaks
         self.stick: dict[str, bytes] | None = None
@@ -94,9 +95,17 @@ class Box:
 
     # --- from outside --------------------------------------------------------------------------
 
-    def power_up(self) -> None:
+    def power_up(self, press: fx.Pressed | None = None) -> None:
         self.powered, self.halted = True, ""
-        self._launch("main", power_on(self.board, self.release))
+        self._launch("main", power_on(self.board, self.release, press))
+
+    def press(self, *buttons: str, held_s: float = 1.0) -> None:
+        """Hold buttons and release them; an appliance that is off powers on by that."""
+        pressed = fx.Pressed(frozenset(buttons), held_s)
+        if self.powered:
+            self.deliver("panel", pressed)
+        else:
+            self.power_up(pressed)
 
     def cut_power(self, keeps: Callable[[str, int], int] | None = None) -> None:
         """Programs are gone at once; of the unsynced writes survives what `keeps` says."""
@@ -333,6 +342,30 @@ class Box:
             done += step
         return done
 
+    def _copy(self, _running: Running, request: fx.Copy) -> None:
+        """Step by step, as a download; bulk content is known to be the same all along."""
+        source, target = self.disk[request.source], self.disk[request.target]
+        content = source.bulk(request.source_offset, request.size)
+        for done in range(0, request.size, request.chunk):
+            end = min(done + request.chunk, request.size)
+            if isinstance(content, Blob):
+                there = min(end, content.length)
+                target.write(request.offset, Blob(content.digest, content.size, there))
+            else:
+                target.write(request.offset + done, content[done:end])
+            self._moment()
+            target.sync()
+            self._moment()
+
+    def _erase(self, _running: Running, request: fx.Erase) -> None:
+        """In two parts, between which power may go."""
+        partition = self.disk[request.partition]
+        places = sorted({*(n * PAGE_BYTES for n in partition.current), *partition.blobs, 0})
+        half = places[len(places) // 2]  # the middle of the content, not of all that is empty
+        partition.erase(half, partition.size)
+        self._moment()
+        partition.erase(0, half)
+
     # --- the box -------------------------------------------------------------------------------
 
     def _write_stick(self, _running: Running, request: fx.WriteStick) -> None:
@@ -347,6 +380,13 @@ class Box:
         self.disk.sync_all()
         self._drop()
         self._after(SHUTDOWN_S, self.power_up)
+        return _WAIT
+
+    def _shutdown(self, _running: Running, request: fx.Shutdown) -> object:
+        self.disk.sync_all()
+        self._drop()
+        self.powered = False
+        self.stopped = request.reason
         return _WAIT
 
     def _halt(self, _running: Running, request: fx.Halt) -> object:
@@ -394,6 +434,8 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Write: lambda box, _running, r: box.disk[r.partition].write(r.offset, r.data),
     fx.Sync: lambda box, _running, r: box.disk[r.partition].sync(),
     fx.Digest: lambda box, _running, r: box.disk[r.partition].digest(r.offset, r.length),
+    fx.Copy: Box._copy,
+    fx.Erase: Box._erase,
     fx.ReadFuses: lambda box, _running, _request: box.disk.fuses,
     fx.BlowFuses: lambda box, _running, request: box.disk.blow(request.level),
     fx.MakeKey: lambda _box, _running, request: (f"key of {request.common_name}", "request"),
@@ -409,6 +451,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.WriteStick: Box._write_stick,
     fx.Panel: Box._panel,
     fx.Restart: Box._restart,
+    fx.Shutdown: Box._shutdown,
     fx.Halt: Box._halt,
     fx.Charge: Box._charge,
     fx.Note: lambda box, _running, request: box.notes.append((request.kind, request.values)),

@@ -50,6 +50,7 @@ class Road:
     begin: Callable[[Load], Box]
     ended: Callable[[Box], bool]
     help: Callable[[Box], None] = lambda _box: None
+    versions: tuple[str, ...] = (OLD,)  # what may run when no job says otherwise
 
 
 def _updating(load: Load) -> Box:
@@ -88,6 +89,39 @@ def _provisioning(_load: Load) -> Box:
     box.stick = dict(STICK)
     box.power_up()
     return box
+
+
+def _shutting_down(_load: Load) -> Box:
+    box = online_box("door", version=OLD)
+    box.press("power")
+    return box
+
+
+def _off(box: Box) -> bool:
+    return not box.powered
+
+
+def _pressed(*buttons: str, held_s: float) -> Callable[[Load], Box]:
+    """An updated appliance, off, whose buttons are held as it powers on."""
+
+    def begin(load: Load) -> Box:
+        box = online_box("door", version=OLD)
+        box.cloud.order(box.cloud.offer(NEW, size_bytes=load.image_bytes))
+        box.run(lambda: _job_ended(box))
+        box.run(for_s=60.0)
+        box.press("power")
+        box.run(lambda: not box.powered)
+        box.cloud.jobs.clear()  # a restore answers to no job
+        box.press(*buttons, held_s=held_s)
+        return box
+
+    return begin
+
+
+def _restored(box: Box) -> bool:
+    """Back online, or without any settings and waiting for a stick."""
+    blank = ("appliance.state", {"state": "provisioning"}) in box.notes
+    return bool(box.noted("restore.ended")) and (box.online or blank) and box.idle
 
 
 def _job_ended(box: Box) -> bool:
@@ -132,6 +166,29 @@ ROADS: Mapping[str, Road] = {
             _provisioning,
             lambda box: box.online and box.idle,
             _another_archive,
+        ),
+        Road("shutdown", "a press of the power button", _shutting_down, _off),
+        Road(
+            "restore-latest",
+            "a short press of reset: the latest software again",
+            _pressed("reset", held_s=1.0),
+            _restored,
+            versions=(NEW,),
+        ),
+        Road(
+            "restore-required",
+            "a long press of reset: the latest required software",
+            _pressed("reset", held_s=5.0),
+            _restored,
+            versions=(NEW, OLD),
+        ),
+        Road(
+            "factory-reset",
+            "a long press of both buttons: required software, everything erased",
+            _pressed("power", "reset", held_s=5.0),
+            _restored,
+            _another_archive,
+            versions=(NEW, OLD),
         ),
     )
 }

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance import boot_control, image
 from harness.appliance import effect as fx
-from harness.appliance.storage import BOOT_CONTROL, Blob, Disk, partition_sizes
+from harness.appliance.storage import (
+    BOOT_CONTROL,
+    RECOVERY_LATEST,
+    RECOVERY_REQUIRED,
+    SLOT_PARTITION,
+    Blob,
+    Disk,
+    partition_sizes,
+)
 from harness.engine.sweep.box import Box
 from harness.engine.sweep.cloud import RELEASE_KEY, STICK, Cloud, manifest
 from harness.errors import EngineError
@@ -24,9 +32,9 @@ def empty_disk(data_bytes: int = DATA_BYTES) -> Disk:
     return Disk(partition_sizes(SLOT_BYTES, data_bytes), fuses=1)
 
 
-def flash(disk: Disk, slot: str, made: Manifest) -> None:
-    """Put an image into a slot, durably, as a factory does."""
-    partition = disk[f"slot-{slot}"]
+def flash(disk: Disk, name: str, made: Manifest) -> None:
+    """Put an image into a partition, durably, as a factory does."""
+    partition = disk[name]
     partition.write(0, image.header(made.sign(RELEASE_KEY)))
     partition.write(image.PAYLOAD_AT, Blob(made.sha256, made.size_bytes, made.size_bytes))
     partition.sync()
@@ -41,7 +49,9 @@ def set_control(disk: Disk, control: boot_control.BootControl) -> None:
 def factory_box(version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
     """As it leaves the factory: firmware in slot a, nothing else, power off."""
     disk = empty_disk(data_bytes)
-    flash(disk, "a", manifest(version))
+    flash(disk, SLOT_PARTITION["a"], manifest(version))
+    for recovery in (RECOVERY_LATEST, RECOVERY_REQUIRED):
+        flash(disk, recovery, manifest(version))
     set_control(disk, boot_control.FACTORY)
     return Box(disk, Cloud())
 

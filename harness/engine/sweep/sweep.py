@@ -213,7 +213,7 @@ class Sweep:
         self.road.help(state)
         outcome = _outcome(state)
         self.findings.outcomes[outcome] = self.findings.outcomes.get(outcome, 0) + 1
-        return tuple(truth.violations(state, self._device, OLD))
+        return tuple(truth.violations(state, self._device, *self.road.versions))
 
 
 def _outcome(state: Box) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from harness.engine.sweep.box import Box
 
+FACTORY_VERSION = "6.0.8"
 REST_S = 2 * 3600.0  # longer than every retry, back-off, trial and watchdog together
 
 
@@ -37,13 +38,11 @@ def running_version(box: Box) -> str:
     return str(box.noted("appliance.booted")[-1]["version"])
 
 
-def violations(
-    box: Box, device: Mapping[str, Any], factory_version: str = "6.0.8"
-) -> Iterator[str]:
+def violations(box: Box, device: Mapping[str, Any], *versions: str) -> Iterator[str]:
     """What does not hold of a box that has settled, as `invariant: what is wrong`.
 
-    `device` is its identity and configuration as first kept, `factory_version` what ran before
-    any job.
+    `device` is its identity and configuration as first kept; one of `versions` runs unless a
+    job brought another.
     """
     if box.halted:
         yield f"boots: halted, {box.halted}"
@@ -55,7 +54,7 @@ def violations(
     if kept.get("device") != device:
         yield "settings-whole: identity or configuration is not what was first kept"
     yield from _applications(box, kept)
-    yield from _jobs(box, factory_version)
+    yield from _jobs(box, versions or (FACTORY_VERSION,))
 
 
 def _boots_what_it_should(box: Box) -> Iterator[str]:
@@ -119,13 +118,14 @@ def _cameras(box: Box) -> Iterator[str]:
                 yield f"cameras: {what} of {instance} are {found}, wanted {wanted}"
 
 
-def _jobs(box: Box, version: str) -> Iterator[str]:
+def _jobs(box: Box, versions: tuple[str, ...]) -> Iterator[str]:
     """Every job has ended, and the last update that is called a success is what runs."""
     yield from (f"job-truthful: {lie}" for lie in box.cloud.lies)
     for job, entry in box.cloud.jobs.items():
         if entry["status"] not in ("SUCCEEDED", "FAILED"):
             yield f"job-truthful: {job} never ended: {entry['status']}, {entry['progress']}"
         if entry["status"] == "SUCCEEDED" and entry["doc"]["operation"] == "OTA":
-            version = entry["doc"]["imageVersion"]
-    if box.noted("appliance.booted") and running_version(box) != version:
-        yield f"job-truthful: the jobs say {version} runs, {running_version(box)} does"
+            versions = (entry["doc"]["imageVersion"],)
+    if box.noted("appliance.booted") and running_version(box) not in versions:
+        said = " or ".join(versions)
+        yield f"job-truthful: the jobs say {said} runs, {running_version(box)} does"

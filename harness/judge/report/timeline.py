@@ -268,7 +268,16 @@ def binned(rates: Sequence[tuple[float, float, float]], end_s: float) -> list[fl
     return [one / width_s for one in frames]
 
 
-STATE_LOOKS = ("off", "booting", "provisioning", "connecting", "online", "offline", "failed")
+STATE_LOOKS = (
+    "off",
+    "booting",
+    "restoring",
+    "provisioning",
+    "connecting",
+    "online",
+    "offline",
+    "failed",
+)
 
 
 def _state_style(state: str) -> tuple[str, str]:
