@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import aiomqtt
+import boto3.session
 import botocore.config
-import botocore.session
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -455,13 +455,15 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
         log=log.append,
     )
     async with server:
+        for bucket in ("bucket", "a-bucket"):
+            server.plane.buckets.make(bucket)
         yield Cloud(server, tmp_path, events, log)
 
 
 @pytest.fixture
 def boto(cloud: Cloud) -> Iterator[Callable[..., Any]]:
     """Unmodified boto clients by service name, of an account and a region."""
-    session = botocore.session.Session()
+    session = boto3.session.Session()
     clients = []
 
     def make(
@@ -477,7 +479,7 @@ def boto(cloud: Cloud) -> Iterator[Callable[..., Any]]:
             read_timeout=WAIT_S,
             signature_version=signature_version,
         )
-        client = session.create_client(
+        client = session.client(
             service,
             region_name=region,
             endpoint_url=cloud.server.api_url,

@@ -71,7 +71,7 @@ def alter(clouds: list[CloudServer], bucket: str, wanted: Callable[[str], bool],
         assert content is not None
         data = bytearray(content.read(0, content.size_bytes))
         data[at] ^= 1
-        plane.put_object(bucket, key, BytesContent(bytes(data)))
+        plane.buckets.put(bucket, key, BytesContent(bytes(data)))
 
 
 def ends_in_good_order(ran: Any) -> None:

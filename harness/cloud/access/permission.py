@@ -12,9 +12,10 @@ from harness.cloud.access.policy import ANY, Query, permits
 from harness.cloud.access.refusal import Reason, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.cloud.access.keyring import Principal
+    from harness.cloud.access.policy import Policy
 
 _RESOURCES = {  # parameter -> resource type in ARNs
     "DeviceId": "device",
@@ -39,15 +40,18 @@ def needed(
         yield Query("iam:PassRole", str(role), passed)
 
 
-def authorize(principal: Principal, query: Query) -> None:
-    """Raises `Refused` naming who may not do what to what."""
+def authorize(principal: Principal, query: Query, attached: Sequence[Policy] = ()) -> None:
+    """Raises `Refused` naming who may not do what to what.
+
+    `attached` are policies of the resource, which speak of principals.
+    """
     if principal.policies is None:
         return
     context = {"aws:principalaccount": principal.account, "aws:principalarn": principal.arn}
     if ":user/" in principal.arn:
         context["aws:username"] = principal.arn.rpartition("/")[2]
-    asked = Query(query.action, query.resource, {**context, **query.context}, query.principal)
-    if not permits(principal.policies, asked):
+    asked = Query(query.action, query.resource, {**context, **query.context}, principal.arn)
+    if not permits((*principal.policies, *attached), asked):
         message = (
             f"User: {principal.arn} is not authorized to perform: {query.action} "
             f"on resource: {query.resource}"

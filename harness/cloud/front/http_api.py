@@ -18,7 +18,6 @@ from harness.cloud.api import ApiError, load
 from harness.cloud.api.error import internal, validation
 from harness.cloud.api.wire import Router, read_request, write_answer, write_error
 from harness.cloud.front.admission import split_target
-from harness.cloud.front.http_s3 import S3
 from harness.cloud.front.listener import CLIENT, OPERATION, application, read_body
 from harness.cloud.front.refusal import (
     neighbour_refusal,
@@ -26,6 +25,7 @@ from harness.cloud.front.refusal import (
     query_error,
     rest_refusal,
 )
+from harness.cloud.front.s3.dispatch import S3
 
 if TYPE_CHECKING:
     from harness.cloud.access.scope import Claim
@@ -50,6 +50,10 @@ class ApiFront:
         self._router = Router(self._service)
         self._s3 = S3(planes, admission, storage, region)
         self.application = application(self._handle, "api", log)
+
+    def close(self) -> None:
+        """Leave nothing of what was under way."""
+        self._s3.multipart.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if is_presigned_v2(split_target(request)[1]):

@@ -13,6 +13,8 @@ from aiohttp import web
 from harness.cloud.service.content import CHUNK_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.cloud.service.content import Content
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -49,10 +51,16 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-async def send(request: web.Request, content: Content) -> web.StreamResponse:
+async def send(
+    request: web.Request, content: Content, described: Mapping[str, str] | None = None
+) -> web.StreamResponse:
     """Answer GET or HEAD with the object or the range of it, streamed."""
     size = content.size_bytes
-    headers = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+        **(described or {}),
+    }
     try:
         window = byte_range(request.headers.get("Range"), size)
     except RangeInvalid:

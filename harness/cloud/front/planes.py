@@ -54,6 +54,10 @@ class Planes:
                 self._homes[device] = plane
         return plane
 
+    def of_bucket(self, name: str) -> ControlPlane | None:
+        """Where a client made a bucket of this name."""
+        return next((one for one in self if one.buckets.get(name) is not None), None)
+
     # --- what devices say, handed to the plane they belong to ---------------------------
 
     def refusal(self, client_id: str, certificate_id: str) -> str:

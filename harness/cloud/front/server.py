@@ -155,20 +155,22 @@ class CloudServer:
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
         admission = Admission(self.keyring, time.time, _nowhere)
-        api = ApiFront(self.planes, admission, storage, self._region, self._log).application
+        api = ApiFront(self.planes, admission, storage, self._region, self._log)
+        stack.callback(api.close)
         secured = api_context(identity, certificates) if self.tls else None
-        await self._serve(stack, api, sockets["api"], secured)
+        await self._serve(stack, api.application, sockets["api"], secured)
         device = DeviceFront(self.planes, self._log).application
         await self._serve(stack, device, sockets["https"], context)
         ticker = asyncio.create_task(self._expire(), name="cloud expiry")
         stack.push_async_callback(_end, ticker)
 
     def publish_image(
-        self, version: str, manifest: bytes, payload: Content, *, required: bool = False
-    ) -> None:
+        self, version: str, manifest: bytes, payload: Content, *,
+        required: bool = False, alternate: bool = False,
+    ) -> None:  # fmt: skip
         """Put a firmware image into the catalogue, which is the same in every plane."""
         for plane in self.planes:
-            plane.publish_image(version, manifest, payload, required=required)
+            plane.publish_image(version, manifest, payload, required=required, alternate=alternate)
 
     def _plane(self, account: str, region: str) -> ControlPlane:
         home = (account, region) == (self._account, self._region)

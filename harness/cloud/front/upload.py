@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from harness.cloud.access.refusal import Reason, Refused
-from harness.cloud.service.content import BytesContent
+from harness.cloud.service.content import BytesContent, FileContent
 from harness.cloud.storage.files import INLINE_BYTES_MAX
 from harness.errors import Corrupt
 
@@ -93,8 +93,9 @@ async def _trailers(source: _Source, trailers: dict[str, str], signer: ChunkSign
 def _chunk_head(line: str) -> tuple[int, str]:
     """The size and the signature (empty without one) of a chunk."""
     size, _, extension = line.partition(";")
+    name, _, signature = extension.partition("=")
     try:
-        return int(size, 16), extension.strip().removeprefix("chunk-signature=")
+        return int(size, 16), signature.strip() if name.strip() == "chunk-signature" else ""
     except ValueError:
         raise Corrupt(f"aws-chunked body: {line[:40]!r} is no chunk size") from None
 
@@ -125,11 +126,12 @@ class Upload:
         self._crc32 = 0
         self._size = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, bytes_max: int | None = None) -> None:
         """Raises `Corrupt` when the object grows beyond the limit."""
         self._size += len(data)
-        if self._size > OBJECT_BYTES_MAX:
-            raise Corrupt(f"object is larger than {OBJECT_BYTES_MAX} bytes")
+        limit = OBJECT_BYTES_MAX if bytes_max is None else bytes_max
+        if self._size > limit:
+            raise Corrupt(f"body is larger than {limit} bytes")
         if self._partial is None and self._size > INLINE_BYTES_MAX:
             self._to_file()
         for digest in (self._sha256, self._sha1, self._md5):
@@ -152,11 +154,16 @@ class Upload:
     def etag(self) -> str:
         return self._md5.hexdigest()
 
-    def finish(self, declared: Mapping[str, str]) -> Content:
+    @property
+    def crc32(self) -> str:
+        return base64.b64encode(self._crc32.to_bytes(4, "big")).decode()
+
+    def finish(self, declared: Mapping[str, str], *, part: bool = False) -> Content:
         """The content, if the checksums that were declared match. Raises `Corrupt`.
 
-        A file is on disk by then, which blocks. `declared` are header or trailer names in lower
-        case. CRC-32C and CRC-64/NVME, which the standard library lacks, are not compared.
+        A file is on disk by then, which blocks; that of a `part` is the caller's to remove.
+        `declared` are header or trailer names in lower case. CRC-32C and CRC-64/NVME, which the
+        standard library lacks, are not compared.
         """
         found = {
             "x-amz-checksum-crc32": self._crc32.to_bytes(4, "big"),
@@ -171,6 +178,9 @@ class Upload:
             return BytesContent(self._file.getvalue())
         assert self._partial is not None
         self._file.close()
+        if part:
+            path, self._partial = self._partial, None
+            return FileContent(path, self._size)
         return self._files.keep(self._partial, self._sha256.hexdigest())
 
     def abandon(self) -> None:

@@ -10,6 +10,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from harness.cloud.service.state import ObjectInfo
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -51,6 +53,29 @@ class FileContent:
             return file.read(length)
 
 
+@dataclass(frozen=True, slots=True)
+class JoinedContent:
+    """Contents one after the other."""
+
+    parts: tuple[Content, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+    def read(self, offset: int, length: int) -> bytes:
+        data = bytearray()
+        for part in self.parts:
+            if offset < part.size_bytes:
+                data += part.read(offset, length - len(data))
+                offset = 0
+            else:
+                offset -= part.size_bytes
+            if len(data) >= length:
+                break
+        return bytes(data)
+
+
 def chunks(content: Content, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """The bytes from `start` to before `end`, a chunk at a time."""
     stop = content.size_bytes if end is None else end
@@ -72,9 +97,13 @@ def sha256(content: Content) -> str:
 class ObjectStore(Protocol):
     """Buckets of objects."""
 
-    def put(self, bucket: str, key: str, content: Content) -> None: ...
+    def put(
+        self, bucket: str, key: str, content: Content, info: ObjectInfo | None = None
+    ) -> None: ...
 
     def get(self, bucket: str, key: str) -> Content | None: ...
+
+    def info(self, bucket: str, key: str) -> ObjectInfo | None: ...
 
     def remove(self, bucket: str, key: str) -> None:
         """An object that is not there is no error, as in S3."""
@@ -89,13 +118,18 @@ class MemoryObjects:
     """Objects in a dictionary; contents may still be files or generated."""
 
     def __init__(self) -> None:
-        self._objects: dict[tuple[str, str], Content] = {}
+        self._objects: dict[tuple[str, str], tuple[Content, ObjectInfo]] = {}
 
-    def put(self, bucket: str, key: str, content: Content) -> None:
-        self._objects[bucket, key] = content
+    def put(self, bucket: str, key: str, content: Content, info: ObjectInfo | None = None) -> None:
+        self._objects[bucket, key] = (content, info or ObjectInfo())
 
     def get(self, bucket: str, key: str) -> Content | None:
-        return self._objects.get((bucket, key))
+        found = self._objects.get((bucket, key))
+        return found[0] if found is not None else None
+
+    def info(self, bucket: str, key: str) -> ObjectInfo | None:
+        found = self._objects.get((bucket, key))
+        return found[1] if found is not None else None
 
     def remove(self, bucket: str, key: str) -> None:
         self._objects.pop((bucket, key), None)

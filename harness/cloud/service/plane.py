@@ -13,6 +13,7 @@ from harness.cloud.api import load
 from harness.cloud.api.error import ApiError, validation
 from harness.cloud.api.validation import check
 from harness.cloud.service.applications import SHADOW, Applications
+from harness.cloud.service.buckets import Buckets
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import (
     DEPLOYMENT_BUCKET,
@@ -87,6 +88,7 @@ class ControlPlane:
         )  # fmt: skip
         self._service = load()
         self._rates = Rates(core.settings.quotas, wall or clock)
+        self.buckets = Buckets(core)
         self._devices = Devices(core)
         self._provisioning = Provisioning(core, self._devices)
         self._jobs = Jobs(core, self._devices)
@@ -293,10 +295,6 @@ class ControlPlane:
         )  # fmt: skip
         self._core.store.commit()
 
-    def put_object(self, bucket: str, key: str, content: Content) -> None:
-        self._core.objects.put(bucket, key, content)
-        self._core.store.commit()
-
     @property
     def images(self) -> Mapping[str, Image]:
         return self._core.store.images
@@ -326,6 +324,10 @@ class ControlPlane:
             return parameters
         found = self._core.store.package_names.get(package.removeprefix(NAME_PREFIX))
         return {**parameters, "PackageId": found or package}
+
+    @property
+    def clock_s(self) -> float:
+        return self._core.clock()
 
     @property
     def account(self) -> str:

@@ -221,12 +221,33 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What an object is beside its content. Times are those of the plane's clock."""
+
+    etag: str = ""
+    modified_s: float = 0.0
+    content_type: str = "application/octet-stream"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    crc32: str = ""  # base64, big endian, of the whole object
+
+
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     """An object: its content is a file named by its SHA-256, or `inline` when it is small."""
 
     sha256: str
     size_bytes: int
     inline: bytes | None = field(default=None, repr=False)
+    info: ObjectInfo = field(default_factory=ObjectInfo)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A bucket that a client made. `policy` is the JSON text it was given."""
+
+    name: str
+    created_s: float
+    policy: str | None = None
 
 
 @dataclass(slots=True)
@@ -245,6 +266,7 @@ class Store:
     images: Records[Image] = field(default_factory=dict)
     secrets: Records[Secret] = field(default_factory=dict)
     objects: Records[StoredObject] = field(default_factory=dict)
+    buckets: Records[Bucket] = field(default_factory=dict)
     device_names: dict[str, str] = field(init=False)
     package_names: dict[str, str] = field(init=False)
 

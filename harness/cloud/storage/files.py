@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from harness.cloud.service.content import BytesContent, FileContent, chunks
-from harness.cloud.service.state import StoredObject
+from harness.cloud.service.state import ObjectInfo, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.cloud.service.state import Records
 
 INLINE_BYTES_MAX = 1 << 14  # up to here a row costs less than a file, its name and their syncs
+_ETAG_LENGTH = 32  # where no upload gave one
 _PARTIAL = ".partial"
 
 
@@ -71,15 +72,16 @@ class FileObjects:
         self._records = records
         self._files = files
 
-    def put(self, bucket: str, key: str, content: Content) -> None:
+    def put(self, bucket: str, key: str, content: Content, info: ObjectInfo | None = None) -> None:
         """The content is on disk when this returns, the record when the store is."""
         if content.size_bytes <= INLINE_BYTES_MAX:
-            data = content.read(0, content.size_bytes)
-            record = StoredObject(hashlib.sha256(data).hexdigest(), len(data), data)
+            data: bytes | None = content.read(0, content.size_bytes)
+            assert data is not None
+            sha256 = hashlib.sha256(data).hexdigest()
         else:
-            file = self._files.add(content)
-            record = StoredObject(file.path.name, file.size_bytes)
-        self._records[f"{bucket}/{key}"] = record
+            sha256, data = self._files.add(content).path.name, None
+        info = info or ObjectInfo(etag=sha256[:_ETAG_LENGTH])
+        self._records[f"{bucket}/{key}"] = StoredObject(sha256, content.size_bytes, data, info)
 
     def get(self, bucket: str, key: str) -> Content | None:
         record = self._records.get(f"{bucket}/{key}")
@@ -88,6 +90,10 @@ class FileObjects:
         if record.inline is not None:
             return BytesContent(record.inline)
         return self._files.find(record.sha256, record.size_bytes)
+
+    def info(self, bucket: str, key: str) -> ObjectInfo | None:
+        record = self._records.get(f"{bucket}/{key}")
+        return record.info if record is not None else None
 
     def remove(self, bucket: str, key: str) -> None:
         """Its file, which others may share, goes at the next start."""

@@ -123,23 +123,23 @@ async def test_tampering_is_answered_in_the_words_of_each_protocol(
     status, _, text = await send(session, cloud, "POST", "/", headers, body)
     assert status == 403
     assert f"<Code>{query}</Code>" in text
-    headers = tamper(cloud.sign("PUT", "/b/k", b"abc", "s3"))
+    headers = tamper(cloud.sign("PUT", "/bucket/key", b"abc", "s3"))
     if "Authorization" in headers:  # unsigned, nobody could tell what it is for
-        status, _, text = await send(session, cloud, "PUT", "/b/k", headers, b"abc")
+        status, _, text = await send(session, cloud, "PUT", "/bucket/key", headers, b"abc")
         assert [status, text.partition("<Code>")[2].partition("</Code>")[0]] == objects
     assert cloud.server.plane.call("ListDevices", {})["Devices"] == []
-    assert cloud.server.plane.objects.get("b", "k") is None
+    assert cloud.server.plane.objects.get("bucket", "key") is None
 
 
 async def test_the_body_is_what_was_signed(cloud: Any, session: aiohttp.ClientSession) -> None:
     headers = cloud.sign("POST", "/devices", b'{"Name": "north"}')
     status, code, _ = await send(session, cloud, "POST", "/devices", headers, b'{"Name": "south"}')
     assert (status, code) == (403, "InvalidSignatureException")
-    headers = cloud.sign("PUT", "/b/k", b"abc", "s3")
-    status, _, text = await send(session, cloud, "PUT", "/b/k", headers, b"abd")
+    headers = cloud.sign("PUT", "/bucket/key", b"abc", "s3")
+    status, _, text = await send(session, cloud, "PUT", "/bucket/key", headers, b"abd")
     assert status == 400
     assert "<Code>XAmzContentSHA256Mismatch</Code>" in text
-    assert cloud.server.plane.objects.get("b", "k") is None
+    assert cloud.server.plane.objects.get("bucket", "key") is None
 
 
 @pytest.mark.parametrize("skew_s", [-901.0, 960.0])
@@ -150,8 +150,8 @@ async def test_the_wall_clock_decides_on_skew(
     status, code, text = await send(session, cloud, "GET", "/devices", headers)
     assert (status, code) == (403, "InvalidSignatureException")
     assert "15 min" in text
-    headers = cloud.sign("GET", "/b/k", b"", "s3", now_s=time.time() + skew_s)
-    status, _, text = await send(session, cloud, "GET", "/b/k", headers)
+    headers = cloud.sign("GET", "/bucket/key", b"", "s3", now_s=time.time() + skew_s)
+    status, _, text = await send(session, cloud, "GET", "/bucket/key", headers)
     assert (status, "<Code>RequestTimeTooSkewed</Code>" in text) == (403, True)
 
 

@@ -173,6 +173,7 @@ async def test_a_restart_knows_everything_and_everybody(tmp_path: Path, cloud: A
     async with server(directory) as first:
         cloud.server, before = first, cloud.server
         device, credentials = await cloud.register("north")
+        first.plane.buckets.make("bucket")
         async with ApiClient(first.api_url, key=first.root_key) as client:
             await client.put_object("bucket", "key", b"x" * 100_000)
     async with server(directory, seed=2) as second:

@@ -199,7 +199,7 @@ async def prepare(directory: Path, cloud: Any, application: Any) -> Site:
         plane = server.plane
         made = plane.call("CreatePackage", {"PackageName": application.package})
         for key, data in application.uploads(made["StorageLocation"]).items():
-            plane.put_object(PACKAGE_BUCKET, key, BytesContent(data))
+            plane.buckets.put(PACKAGE_BUCKET, key, BytesContent(data))
         version = {"PackageVersion": "1.0", "PatchVersion": application.patch}
         plane.call("RegisterPackageVersion", {"PackageId": made["PackageId"], **version})
         plane.call("CreateNodeFromTemplateJob", camera("door"))
