@@ -14,6 +14,7 @@ from harness import __version__
 from harness.cli.camera import camera
 from harness.cli.camera_probe import probe_command
 from harness.cli.cloud import cloud
+from harness.cli.jetson import jetson
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def bench_command(what: str, as_json: bool) -> int:
 camera.add_command(probe_command)
 app.add_command(camera)
 app.add_command(cloud)
+app.add_command(jetson)
 
 
 def run(arguments: Sequence[str]) -> int:

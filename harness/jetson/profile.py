@@ -6,6 +6,10 @@ Every number comes from a file in `device_profiles/appliances/` that names its s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.jetson.hardware import Hardware
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,4 @@ class Profile:
     inference_ms: float
     host_ms: float
     streams_max: int
+    hardware: Hardware | None = None  # what the performance model needs

@@ -11,6 +11,7 @@ from harness.jetson.profile import Profile
 from harness.scenario.camera import CameraProfile, StreamProfile
 from harness.scenario.camera_file import CameraProfileFile
 from harness.scenario.document import read
+from harness.scenario.hardware_file import HardwareFile
 from harness.scenario.part import NAME_PATTERN, Part
 from harness.scenario.problem import FileInvalid
 from harness.scenario.quantity import Size, Span
@@ -61,6 +62,9 @@ class ApplianceProfileFile(Part):
     inference_ms: Sourced[Measure] = Field(description="one frame of the reference model")
     host_ms: Sourced[Measure] = Field(description="the rest of the work on a frame, on the CPU")
     streams_max: Sourced[Positive] = Field(description="camera streams an application may read")
+    hardware: HardwareFile | None = Field(
+        default=None, description="what the performance model needs to know"
+    )
     facts: dict[str, Sourced[Fact]] = Field(
         default_factory=dict, description="what else is known of the hardware"
     )
@@ -84,7 +88,9 @@ _RENAMED = {
 
 def appliance_profile(path: Path, *, shown_as: str | None = None) -> Profile:
     """Read an appliance profile. Raises `FileInvalid` with every problem in it."""
-    return _made(Profile, _read(path, ApplianceProfileFile, shown_as))
+    file = _read(path, ApplianceProfileFile, shown_as)
+    hardware = None if file.hardware is None else file.hardware.made(file.name)
+    return _made(Profile, file, hardware=hardware)
 
 
 def camera_profile(path: Path, *, shown_as: str | None = None) -> CameraProfile:

@@ -41,7 +41,11 @@ UPLINK_FAULT = planning.FaultPlan("uplink-1", "uplink.loss", "north", 5.0, at_s=
 
 
 def make_profile() -> Profile:
-    sizes = {"memory_bytes": 32 << 30, "slot_bytes": 1 << 30, "data_bytes": 8 << 30}
+    sizes: dict[str, Any] = {
+        "memory_bytes": 32 << 30,
+        "slot_bytes": 1 << 30,
+        "data_bytes": 8 << 30,
+    }
     return Profile(
         name="panorama-appliance", brand="AWS_PANORAMA", device_type="PANORAMA_APPLIANCE",
         module="Jetson AGX Xavier", board="xavier", fuse_level=3, boot_s=60.0, shutdown_s=10.0,

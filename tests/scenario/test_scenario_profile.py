@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from harness.jetson.hardware import bandwidth_bytes_per_s
 from harness.scenario import FileInvalid, ProfileLibrary, profile_schemas
 from harness.scenario.document import read
 from harness.scenario.profile import appliance_profile, camera_profile
@@ -70,10 +71,43 @@ def test_the_vendors_numbers() -> None:
 
 
 def test_slots_and_data_fit_the_storage() -> None:
-    emmc_bytes = {"panorama-appliance": 32 * 10**9, "lenovo-se70": 16 * 10**9}
+    drive_bytes = {
+        "panorama-appliance": 32 * 10**9,
+        "lenovo-se70": 16 * 10**9,
+        "jetson-agx-orin": 64 * 10**9,
+        "jetson-orin-nx-16gb": 128 * 10**9,
+        "jetson-orin-nano-8gb": 128 * 10**9,
+    }
     for path in APPLIANCES:
         profile = appliance_profile(path)
-        assert 2 * profile.slot_bytes + profile.data_bytes <= emmc_bytes[profile.name]
+        assert 2 * profile.slot_bytes + profile.data_bytes <= drive_bytes[profile.name]
+
+
+BANDWIDTH_GB_PER_S = {
+    "panorama-appliance": 136.5,
+    "lenovo-se70": 59.7,
+    "jetson-agx-orin": 204.8,
+    "jetson-orin-nx-16gb": 102.4,
+    "jetson-orin-nano-8gb": 102.4,
+}
+
+
+@pytest.mark.parametrize("path", APPLIANCES, ids=lambda path: path.stem)
+def test_every_appliance_has_hardware_with_its_modes_the_fastest_first(path: Path) -> None:
+    hardware = appliance_profile(path).hardware
+    assert hardware is not None
+    assert hardware.name == path.stem
+    peak = bandwidth_bytes_per_s(hardware, hardware.fastest) / 1e9
+    assert peak == pytest.approx(BANDWIDTH_GB_PER_S[path.stem], rel=0.01)
+    for mode in hardware.modes:
+        assert mode.gpu_sms <= hardware.gpu_sms
+        assert mode.cpu_cores <= hardware.cpu_cores
+        assert mode.dla_count <= hardware.dla_count
+        assert mode.gpu_mhz <= hardware.fastest.gpu_mhz
+        assert mode.memory_mhz <= hardware.fastest.memory_mhz
+    thermal = hardware.thermal
+    assert thermal.fan_c < thermal.throttle_c < thermal.shutdown_c
+    assert thermal.fan_resistance_c_per_w < thermal.resistance_c_per_w
 
 
 def test_a_number_without_a_source_is_refused(tmp_path: Path) -> None:
@@ -102,7 +136,13 @@ def test_the_library_looks_upward_and_then_at_home(tmp_path: Path) -> None:
     library = ProfileLibrary(deep)
     assert library.find("cameras", "mine") == own
     assert "generic-360p15" in library.known("cameras")
-    assert library.known("appliances") == ("lenovo-se70", "panorama-appliance")
+    assert library.known("appliances") == (
+        "jetson-agx-orin",
+        "jetson-orin-nano-8gb",
+        "jetson-orin-nx-16gb",
+        "lenovo-se70",
+        "panorama-appliance",
+    )
     assert library.find("appliances", "none") is None
 
 

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from harness.cli.app import run
+
+ROOT = Path(__file__).parents[2]
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+HEAD = (ROOT / "device_profiles/performance/measurements.csv").read_text().partition("\n")[0]
+
+
+def test_predict_prints_every_quantity_with_its_interval(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--mode", "15W", "--model", "resnet50", "--precision", "int8", "--batch", "8"]
+    assert run(["jetson", "predict", "--profile", "lenovo-se70", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "resnet50@224x224 int8, batch 8, gpu of lenovo-se70 in MODE_15W_6CORE" in shown
+    for name in ("latency mean", "latency p99", "throughput", "power at the plug"):
+        (line,) = [line for line in shown.splitlines() if line.startswith(name)]
+        assert "9 of 10 within" in line
+    assert "extrapolates" not in shown
+
+
+def test_predict_as_json_for_an_onnx_file(capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(LIGHT / "light_squeezenet.onnx")
+    options = ["--profile", "jetson-agx-orin", "--model", model, "--engine", "both", "--json"]
+    assert run(["jetson", "predict", *options]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["mode"] == "MAXN"
+    assert value["grade"] == "V"
+    assert value["mean_ms"]["low"] < value["mean_ms"]["value"] < value["mean_ms"]["high"]
+    assert "no measurement of light_squeezenet" in value["extrapolation"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--profile", "toaster", "--model", "resnet50"], "no appliance profile 'toaster'"),
+        (["--profile", "lenovo-se70", "--model", "nonesuch"], "network 'nonesuch' is not known"),
+        (["--profile", "lenovo-se70", "--model", "vgg16", "--mode", "99W"], "no power mode '99W'"),
+        (
+            ["--profile", "jetson-orin-nano-8gb", "--model", "vgg16", "--engine", "dla"],
+            "jetson-orin-nano-8gb has no DLA in mode MAXN_SUPER",
+        ),
+        (
+            ["--profile", "lenovo-se70", "--model", "vgg16", "--software", "magic"],
+            "no measurement was made with 'magic'",
+        ),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["jetson", "predict", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "hint: " in error
+
+
+def test_score_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.csv"
+    case = "resnet50,224x224,int8,1,gpu,SingleStream"
+    source = "mlcommons/inference_results_v1.1"
+    rows = (
+        f"xavier_nx,20W(JP4.6),{case},latency_mean_ms,2.4,ms,{source}",
+        f"xavier_nx,20W(JP4.6),{case},latency_p99_ms,2.5,ms,{source}",
+        f"toaster,MAXN,{case},latency_mean_ms,2.4,ms,{source}",
+    )
+    path.write_text("\n".join((HEAD, *rows)) + "\n", encoding="utf-8")
+    assert run(["jetson", "score", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "time on accelerators" in shown
+    assert "no profile describes the device toaster" in shown
+    assert run(["jetson", "score", str(path), "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [row["line"] for row in value["rows"]] == [2, 3]
+    assert value["rows"][0]["off"] < 0.25
+    assert value["not_predicted"][0]["line"] == 4
+
+
+def test_score_with_configurations_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["jetson", "score", "--leave-out", "configuration"]) == 0
+    shown = capsys.readouterr().out
+    assert "ratios between power modes" in shown
+    assert "engine dla" in shown
+    assert run(["jetson", "score", "--refit"]) == 2
+
+
+def test_networks_and_describe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["jetson", "networks"]) == 0
+    assert "resnet50@224x224" in capsys.readouterr().out
+    assert run(["jetson", "describe", str(LIGHT / "light_resnet50.onnx"), "--name", "mine"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["model"] == "mine"
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    options = ["--profile", "lenovo-se70", "--model", str(path)]
+    assert run(["jetson", "predict", *options]) == 0
+    assert "no measurement of mine" in capsys.readouterr().out
+
+
+def test_charts_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["jetson", "chart", str(tmp_path / "images")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert (tmp_path / "images/jetson-error.svg").read_bytes().startswith(b"<svg")
