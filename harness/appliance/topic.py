@@ -31,40 +31,71 @@ CREATE_CERTIFICATE = "$aws/certificates/create-from-csr/json"
 # <- accepted {"certificateId", "certificatePem", "certificateOwnershipToken"}
 REGISTER_THING = "$aws/provisioning-templates/panorama/provision/json"
 # -> {"certificateOwnershipToken", "parameters": {"DeviceId"}}
-# <- accepted {"thingName", "deviceConfiguration": {...}}
+# <- accepted {"thingName", "deviceConfiguration": {"DeviceName", "Endpoint", ...}}
 
 ACCEPTED = "/accepted"
 REJECTED = "/rejected"
 
 
-def job_next(thing: str) -> str:
-    """Ask for the next job: `{}` -> accepted `{"execution": {...}}` or `{}` when none waits.
+THINGS = "$aws/things/"
 
-    `execution` is {"jobId", "status", "statusDetails", "versionNumber", "jobDocument"}; a job
+
+def job_next(thing: str) -> str:
+    """Ask for the next job: `{}` -> accepted with `execution`, or without when none waits.
+
+    `execution` is {"jobId", "status", "statusDetails", "versionNumber", "jobDocument", ...}; a job
     in progress comes before queued ones, so a device that rebooted gets its own job back.
     """
-    return f"$aws/things/{thing}/jobs/$next/get"
+    return job_get(thing, "$next")
+
+
+def job_get(thing: str, job: str) -> str:
+    """Ask for one job, as `job_next`; rejected when the thing has no such job."""
+    return f"{THINGS}{thing}/jobs/{job}/get"
+
+
+def jobs_get(thing: str) -> str:
+    """Ask what has not ended: accepted with `inProgressJobs` and `queuedJobs`."""
+    return f"{THINGS}{thing}/jobs/get"
+
+
+def job_start(thing: str) -> str:
+    """Take the next job and be in progress with it; answered as `job_next`."""
+    return f"{THINGS}{thing}/jobs/start-next"
 
 
 def job_notify(thing: str) -> str:
-    """The cloud says that the next job changed: `{"execution": {...}}` or `{}`."""
-    return f"$aws/things/{thing}/jobs/notify-next"
+    """The cloud says that the next job changed: with `execution`, or without when none is left."""
+    return f"{THINGS}{thing}/jobs/notify-next"
+
+
+def jobs_notify(thing: str) -> str:
+    """The cloud says which jobs have not ended, by status: `{"jobs": {"QUEUED": [...]}}`."""
+    return f"{THINGS}{thing}/jobs/notify"
 
 
 def job_update(thing: str, job: str) -> str:
-    return f"$aws/things/{thing}/jobs/{job}/update"
+    return f"{THINGS}{thing}/jobs/{job}/update"
+
+
+def shadow_topic(thing: str, name: str, verb: str) -> str:
+    """`verb` is get, update or delete; the classic shadow is the one with an empty name."""
+    return f"{THINGS}{thing}/shadow/{f'name/{name}/' if name else ''}{verb}"
 
 
 def shadow_update(thing: str, name: str) -> str:
     """Report: `{"state": {"reported": {...}}}` (merged; null deletes a key)."""
-    return f"$aws/things/{thing}/shadow/name/{name}/update"
+    return shadow_topic(thing, name, "update")
 
 
 def shadow_get(thing: str, name: str) -> str:
-    """`{}` -> accepted `{"state": {"desired", "reported"}, "version": n}`."""
-    return f"$aws/things/{thing}/shadow/name/{name}/get"
+    """`{}` -> accepted `{"state": {"desired", "reported", "delta"}, "version": n}`."""
+    return shadow_topic(thing, name, "get")
 
 
 def shadow_delta(thing: str, name: str) -> str:
-    """The cloud says what differs: `{"state": {...whole desired...}, "version": n}`."""
-    return f"$aws/things/{thing}/shadow/name/{name}/update/delta"
+    """The cloud says what is desired and not reported so: `{"state": {...}, "version": n}`.
+
+    What is desired of an instance is nothing that is reported of it, so it is there in whole.
+    """
+    return shadow_topic(thing, name, "update") + "/delta"

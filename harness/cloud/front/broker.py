@@ -15,10 +15,9 @@ into a queue; all four are put right here.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
@@ -30,6 +29,7 @@ from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.mqtt.puback import PubackPacket
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
+from harness.cloud.front.gate import MESSAGE_BYTES_MAX, deliver, encoded
 from harness.cloud.front.tls import CLOSE_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, peer_of
 from harness.cloud.service.devices import CLAIM_PREFIX
 from harness.cloud.storage.journal import WriteFailed
@@ -37,12 +37,13 @@ from harness.cloud.storage.journal import WriteFailed
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from amqtt.mqtt.publish import PublishPacket
     from amqtt.session import Session
 
-MESSAGE_BYTES_MAX = 128 * 1024  # AWS IoT Core's limit of a publish payload
+    from harness.cloud.front.gate import Gate, Kept
+
 CONNECT_TIMEOUT_S = 10.0
 OUTGOING_MAX = 1000  # messages waiting for one client
 SUBSCRIPTIONS_MAX = 50  # of one connection, as AWS IoT Core
@@ -50,22 +51,8 @@ CONNECTIONS_MAX = 2000
 SUBSCRIPTION_FAILED = 0x80  # MQTT 3.1.1, section 3.9.3
 _HEADER_BYTES_MAX = 4096
 
-Kept: TypeAlias = "Callable[[], Awaitable[None]]"
-
 _CLAIM_TOPICS = frozenset({CREATE_CERTIFICATE, REGISTER_THING})
 _CLAIM_FILTERS = frozenset(t + answer for t in _CLAIM_TOPICS for answer in (ACCEPTED, REJECTED))
-
-
-class Gate(Protocol):
-    """What the broker needs of the control plane."""
-
-    def refusal(self, client_id: str, certificate_id: str) -> str: ...
-
-    def connected(self, client_id: str) -> None: ...
-
-    def disconnected(self, client_id: str) -> None: ...
-
-    def receive(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -197,7 +184,7 @@ class _Broker(Broker):  # type: ignore[misc]
         if link is None or not any(self._matches(topic, name) for name in link.filters):
             return
         try:
-            link.outgoing.put_nowait((topic, json.dumps(payload, separators=(",", ":")).encode()))
+            link.outgoing.put_nowait((topic, encoded(payload)))
         except asyncio.QueueFull:
             link.abort()  # it does not acknowledge: let it connect anew
 
@@ -324,13 +311,7 @@ class _Broker(Broker):  # type: ignore[misc]
         client_id = client_session.client_id
         if not _may_publish(client_id, message.topic):
             return False
-        try:
-            payload = json.loads(message.data)
-        except (ValueError, RecursionError):
-            return False
-        if not isinstance(payload, dict):
-            return False
-        self._gate.receive(client_id, message.topic, payload)
+        deliver(self._gate, client_id, message.topic, message.data)
         if not message.taken.done():  # the client may have gone
             message.taken.set_result(None)
         return True

@@ -81,6 +81,11 @@ class Planes:
         if plane is not None:
             plane.receive(client_id, topic, payload)
 
+    def garbled(self, client_id: str, topic: str) -> None:
+        plane = self.of_device(client_id)
+        if plane is not None:
+            plane.garbled(client_id, topic)
+
     def expire(self) -> None:
         for plane in self:
             plane.expire()

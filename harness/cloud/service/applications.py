@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance.topic import shadow_delta
 from harness.cloud.api.error import ApiError, conflict, over_quota, validation
 from harness.cloud.service import deployment
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Parameters
 from harness.cloud.service.quota import DAY_S, full
+from harness.cloud.service.shadow import told
 from harness.cloud.service.state import DEPLOYING, REMOVING, Instance
 from harness.record.kind import CLOUD_INSTANCE
 
@@ -198,13 +198,9 @@ class Applications:
 
     def _tell(self, device: Device) -> None:
         """The desired state has changed. A device that is away asks when it is back."""
-        shadow = device.shadow(SHADOW)
-        shadow.version += 1
-        if not device.connected:
-            return
-        delta = {"state": shadow.desired, "version": shadow.version}
-        self._core.publish(device.id, shadow_delta(device.id, SHADOW), delta)
-        self.delivered(device)
+        told(self._core, device, SHADOW)
+        if device.connected:
+            self.delivered(device)
 
     def delivered(self, device: Device) -> None:
         """The device was sent what is wanted of it."""

@@ -1,34 +1,27 @@
-"""Jobs: over-the-air updates and reboots, driven by what the device says about them."""
+"""Jobs: over-the-air updates and reboots, as administrators order them and follow them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance.topic import ACCEPTED, REJECTED, job_next, job_notify, job_update
 from harness.cloud.api.error import conflict, not_found, validation
 from harness.cloud.service.core import FIRMWARE_BUCKET, Answer, Core, Parameters
 from harness.cloud.service.paging import page
 from harness.cloud.service.state import Image, Job
-from harness.record.kind import CLOUD_JOB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from harness.cloud.service.content import Content
     from harness.cloud.service.devices import Devices
+    from harness.cloud.service.executions import Executions
     from harness.cloud.service.paging import Key
     from harness.cloud.service.state import Device
 
-# Progress only advances, whatever a device says that starts over or reports late. In progress is
-# what has no word of its own: an appliance says so while it writes what it has verified.
-_STAGES = ("PENDING", "DOWNLOADING", "VERIFYING", "IN_PROGRESS", "REBOOTING")
-_ENDED = {"SUCCEEDED": "COMPLETED", "FAILED": "FAILED", "REJECTED": "FAILED"}
-
 
 class Jobs:
-    def __init__(self, core: Core, devices: Devices) -> None:
+    def __init__(self, core: Core, devices: Devices, executions: Executions) -> None:
         self._core = core
         self._devices = devices
+        self._executions = executions
 
     def publish_image(
         self, version: str, manifest: bytes, payload: Content, manifest_content: Content,
@@ -65,8 +58,8 @@ class Jobs:
         )
         device.jobs += 1
         self._core.store.jobs[job.id] = job
-        self._record(device, job)
-        self._core.publish(device.id, job_notify(device.id), {"execution": _execution(job)})
+        self._executions.record(device, job)
+        self._executions.notify(device)
         return {"Jobs": [{"JobId": job.id, "DeviceId": device.id}]}
 
     def _image(self, parameters: Parameters) -> str:
@@ -131,80 +124,12 @@ class Jobs:
         job = self._core.store.active_job(device)
         if job is not None:
             job.status = job.progress = "FAILED"
-            self._record(device, job)
-
-    # --- messages -----------------------------------------------------------------------
-
-    def answer_next(self, device: Device) -> None:
-        job = self._core.store.active_job(device)
-        answer = {"execution": _execution(job)} if job is not None else {}
-        self._core.publish(device.id, job_next(device.id) + ACCEPTED, answer)
-
-    def update(self, device: Device, identifier: str, payload: Mapping[str, Any]) -> None:
-        """The device reports on a job. A job that has ended stays as it ended."""
-        job = self._core.store.jobs.get(identifier)
-        topic = job_update(device.id, identifier)
-        if job is None or job.device != device.id:
-            self._reject(device, topic, "ResourceNotFound", f"no job {identifier}")
-            return
-        status = payload.get("status")
-        if job.ended and status != job.status:
-            message = f"job has ended: {job.status} to {status} is no transition"
-            self._reject(device, topic, "InvalidStateTransition", message)
-            return
-        if not job.ended:
-            details = payload.get("statusDetails") or {}
-            if status in _ENDED:
-                self._advance(device, job, status, _ENDED[status], details)
-            elif status == "IN_PROGRESS":
-                self._advance(device, job, status, _progress(job, details), details)
-            else:
-                self._reject(device, topic, "InvalidRequest", f"status {status!r} is unknown")
-                return
-        self._core.publish(device.id, topic + ACCEPTED, {})
-
-    def _advance(
-        self, device: Device, job: Job, status: str, progress: str, details: Mapping[str, Any]
-    ) -> None:
-        job.status = status
-        job.details = details
-        job.version += 1
-        if progress != job.progress:
-            job.progress = progress
-            self._record(device, job)
-            self._devices.refresh(device)
-        if job.ended:
-            self._core.publish(device.id, job_notify(device.id), {})
-
-    def _reject(self, device: Device, topic: str, code: str, message: str) -> None:
-        answer = {"code": code, "message": message}
-        self._core.publish(device.id, topic + REJECTED, answer)
-
-    def _record(self, device: Device, job: Job) -> None:
-        values = {"job": job.id, "device": device.name, "status": job.progress}
-        self._core.record(CLOUD_JOB, values)
+            self._executions.record(device, job)
 
 
 def _by_number(job: Job) -> Key:
     device, _, number = job.id.rpartition("-")
     return (job.created_s, device, int(number))
-
-
-def _progress(job: Job, details: Mapping[str, Any]) -> str:
-    told = details.get("progress", "IN_PROGRESS")
-    if told not in _STAGES or _STAGES.index(told) < _STAGES.index(job.progress):
-        return job.progress
-    return str(told)
-
-
-def _execution(job: Job) -> dict[str, Any]:
-    return {
-        "jobId": job.id,
-        "status": job.status,
-        "statusDetails": job.details,
-        "versionNumber": job.version,
-        "jobDocument": job.document,
-    }
 
 
 def _manifest_key(version: str) -> str:

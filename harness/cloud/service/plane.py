@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance.topic import ACCEPTED, shadow_get, shadow_update
+from harness.appliance.topic import THINGS
 from harness.cloud.api import load
 from harness.cloud.api.error import ApiError, validation
 from harness.cloud.api.validation import check
-from harness.cloud.service.applications import SHADOW, Applications
+from harness.cloud.service.applications import Applications
 from harness.cloud.service.buckets import Buckets
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import (
@@ -24,6 +24,7 @@ from harness.cloud.service.core import (
     Settings,
 )
 from harness.cloud.service.devices import CLAIM_PREFIX, Devices
+from harness.cloud.service.executions import Executions
 from harness.cloud.service.instances import Instances
 from harness.cloud.service.jobs import Jobs, payload_key
 from harness.cloud.service.nodes import Nodes
@@ -33,6 +34,7 @@ from harness.cloud.service.provisioning import Provisioning
 from harness.cloud.service.quota import Rates
 from harness.cloud.service.state import Store
 from harness.cloud.service.tags import Tags
+from harness.cloud.service.things import Things
 
 if TYPE_CHECKING:
     import random
@@ -41,11 +43,9 @@ if TYPE_CHECKING:
     from harness.cloud.service.authority import Authority
     from harness.cloud.service.content import Content, ObjectStore
     from harness.cloud.service.core import Publish, Record
-    from harness.cloud.service.state import Device, Image, Shadow
+    from harness.cloud.service.state import Image
 
 __all__ = ["ControlPlane"]
-
-_THINGS = "$aws/things/"
 
 
 def _ignore(_: str) -> None:
@@ -91,11 +91,13 @@ class ControlPlane:
         self.buckets = Buckets(core)
         self._devices = Devices(core)
         self._provisioning = Provisioning(core, self._devices)
-        self._jobs = Jobs(core, self._devices)
+        executions = Executions(core, self._devices)
+        self._jobs = Jobs(core, self._devices, executions)
         self._packages = Packages(core)
         self._package_jobs = PackageJobs(core, self._packages)
         self._instances = Instances(core)
         self._applications = Applications(core, self._packages, self._instances)
+        self._things = Things(core, self._devices, executions, self._applications)
         self._handlers = self._table()
         self._devices.restore()
         self._package_jobs.restore()
@@ -209,13 +211,20 @@ class ControlPlane:
         device = self._core.store.devices.get(client_id)
         if device is not None and device.provisioning != "DELETING":
             self._devices.seen(device)
-            prefix = f"{_THINGS}{client_id}/"
-            if topic.startswith(prefix):
-                self._dispatch(device, topic[len(prefix) :], payload)
+            if topic.startswith(f"{THINGS}{client_id}/"):
+                self._things.receive(device, topic, payload)
         elif client_id.startswith(CLAIM_PREFIX):
             claimed = self._core.store.devices.get(client_id.removeprefix(CLAIM_PREFIX))
             if claimed is not None:
                 self._provisioning.receive(claimed, topic, payload)
+
+    def garbled(self, client_id: str, topic: str) -> None:
+        """A message from an admitted client that is not a JSON object."""
+        device = self._core.store.devices.get(client_id.removeprefix(CLAIM_PREFIX))
+        if device is not None and client_id.startswith(CLAIM_PREFIX):
+            self._provisioning.garbled(device, topic)
+        elif device is not None and topic.startswith(f"{THINGS}{client_id}/"):
+            self._things.garbled(device, topic)
 
     def heartbeat(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         """As `receive`, once for all repetitions: heartbeats come until the link is lost.
@@ -242,42 +251,6 @@ class ControlPlane:
         if device is None or device.provisioning == "DELETING":
             return False
         return bucket != DEPLOYMENT_BUCKET or key.startswith(f"{thing}/")
-
-    def _dispatch(self, device: Device, rest: str, payload: Mapping[str, Any]) -> None:
-        match rest.split("/"):
-            case ["jobs", "$next", "get"]:
-                self._jobs.answer_next(device)
-            case ["jobs", job, "update"]:
-                self._jobs.update(device, job, payload)
-            case ["shadow", "name", name, "update"]:
-                self._shadow_update(device, name, payload)
-            case ["shadow", "name", name, "get"]:
-                self._shadow_get(device, name)
-
-    def _shadow_update(self, device: Device, name: str, payload: Mapping[str, Any]) -> None:
-        if name not in ("device", SHADOW):
-            return
-        state = payload.get("state")
-        reported = state.get("reported") if isinstance(state, dict) else None
-        if not isinstance(reported, dict):
-            return
-        shadow = device.shadow(name)
-        shadow.version += 1
-        if name == SHADOW:
-            self._applications.reported(device, reported)
-        software = shadow.reported.get("software")
-        shadow.reported = _merged(shadow.reported, reported)
-        if shadow.reported.get("software") != software:
-            self._devices.refresh(device)
-        topic = shadow_update(device.id, name) + ACCEPTED
-        self._core.publish(device.id, topic, {"state": state, "version": shadow.version})
-
-    def _shadow_get(self, device: Device, name: str) -> None:
-        shadow = device.shadow(name)
-        topic = shadow_get(device.id, name) + ACCEPTED
-        self._core.publish(device.id, topic, _whole(shadow))
-        if name == SHADOW:
-            self._applications.delivered(device)
 
     # --- firmware and objects -----------------------------------------------------------
 
@@ -336,25 +309,3 @@ class ControlPlane:
     @property
     def region(self) -> str:
         return self._core.region
-
-
-def _merged(target: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Shadow semantics: objects merge, null deletes, anything else replaces.
-
-    A new object every time, because the old one may be in a message under way.
-    """
-    merged = dict(target)
-    for key, value in changes.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict):
-            nested = merged.get(key)
-            merged[key] = _merged(nested if isinstance(nested, dict) else {}, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _whole(shadow: Shadow) -> dict[str, Any]:
-    state = {"desired": shadow.desired, "reported": shadow.reported}
-    return {"state": state, "version": shadow.version}

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
 from harness.cloud.api.error import conflict, over_quota
+from harness.cloud.service.applications import SHADOW
 from harness.cloud.service.devices import CLAIM_PREFIX
 from harness.cloud.service.quota import full
+from harness.cloud.service.shadow import told
 from harness.cloud.service.state import Claim, Device
 from harness.errors import Corrupt
 
@@ -99,6 +101,11 @@ class Provisioning:
         elif topic == REGISTER_THING:
             self._register(device, payload)
 
+    def garbled(self, device: Device, topic: str) -> None:
+        """A message over the claim connection that is not a JSON object."""
+        if topic in (CREATE_CERTIFICATE, REGISTER_THING):
+            self._reject(device, topic, "InvalidPayload", "not a JSON object")
+
     def _create_certificate(self, device: Device, payload: Mapping[str, Any]) -> None:
         core = self._core
         try:
@@ -120,6 +127,7 @@ class Provisioning:
         core.publish(CLAIM_PREFIX + device.id, CREATE_CERTIFICATE + ACCEPTED, answer)
 
     def _register(self, device: Device, payload: Mapping[str, Any]) -> None:
+        core = self._core
         certificate_id = device.pending.get(str(payload.get("certificateOwnershipToken")))
         parameters = payload.get("parameters")
         named = parameters.get("DeviceId") if isinstance(parameters, dict) else None
@@ -133,12 +141,14 @@ class Provisioning:
         device.pending = {}
         device.claim.spent = True
         device.provisioning = "SUCCEEDED"
+        device.shadow(SHADOW).desired = {"instances": {}}
+        told(core, device, SHADOW)
         self._devices.refresh(device)
         answer = {
             "thingName": device.id,
             "deviceConfiguration": {"DeviceName": device.name, **(device.networking or {})},
         }
-        self._core.publish(CLAIM_PREFIX + device.id, REGISTER_THING + ACCEPTED, answer)
+        core.publish(CLAIM_PREFIX + device.id, REGISTER_THING + ACCEPTED, answer)
 
     def _fail(self, device: Device, topic: str, code: str, message: str) -> None:
         """A registration that goes wrong is an error until it is tried again, or the claim ends."""

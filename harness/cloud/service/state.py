@@ -32,11 +32,16 @@ class Claim:
 
 @dataclass(slots=True)
 class Shadow:
-    """A named shadow. `version` grows with every change of either half."""
+    """A named shadow. `version` grows with every change of either half.
+
+    `metadata` holds, for `desired` and `reported`, when each attribute was set.
+    """
 
     desired: dict[str, Any] = field(default_factory=dict)
     reported: dict[str, Any] = field(default_factory=dict)
     version: int = 0
+    metadata: dict[str, Any] = field(default_factory=dict)
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -53,6 +58,8 @@ class Job:
     status: str = "QUEUED"  # QUEUED | IN_PROGRESS | SUCCEEDED | FAILED | REJECTED
     details: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    started_s: float = 0.0  # 0: not yet
+    updated_s: float = 0.0  # by the device; 0: not yet
 
     @property
     def ended(self) -> bool:

@@ -50,7 +50,7 @@ def test_the_device_is_told_and_can_ask(core: Any) -> None:
         "imageUrl": "https://cloud/panorama-firmware/images/7.0.13/payload",
     }
     core.say(device, "jobs/$next/get", {})
-    assert core.answer(job_next(device) + ACCEPTED) == {"execution": execution}
+    assert core.answer(job_next(device) + ACCEPTED)["execution"] == execution
 
 
 def test_a_rebooted_device_gets_its_own_job_back(core: Any) -> None:
@@ -65,9 +65,9 @@ def test_a_rebooted_device_gets_its_own_job_back(core: Any) -> None:
     assert (execution["jobId"], execution["status"]) == (job, "IN_PROGRESS")
     update(core, device, job, "SUCCEEDED")
     assert core.statuses("cloud.device")[-1] == "ONLINE"
-    assert core.answer(job_notify(device)) == {}
+    assert "execution" not in core.answer(job_notify(device))
     core.say(device, "jobs/$next/get", {})
-    assert core.answer(job_next(device) + ACCEPTED) == {}
+    assert "execution" not in core.answer(job_next(device) + ACCEPTED)
 
 
 @pytest.mark.parametrize(
