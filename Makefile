@@ -47,7 +47,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 lock: $(VENV)/bin/python
 	$(PIP) install uv
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.lock
-	$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
+	$(UV_COMPILE) pyproject.toml --extra build --extra dev --extra load -c requirements.lock -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -92,6 +92,36 @@ def sweep_command(
     return sweep.run(options) if path is None else sweep.follow(options, path)
 
 
+@app.command("load")
+@click.argument("profile", metavar="steady|rollout|storm|nightly")
+@click.option("--devices", type=int, help="Devices over MQTT with TLS.")
+@click.option("--operators", type=int, help="Clients of the API beside them.")
+@click.option("--seconds", type=float, help="How long each profile runs.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes of the swarm.")
+@click.option("--p99-ms", type=float, help="Fail when a request's p99 is above this.")
+@click.option("--served", is_flag=True, help="Load the service that AWS_ENDPOINT_URL names.")
+@_output
+@_json
+def load_command(
+    profile: str,
+    devices: int | None,
+    operators: int | None,
+    seconds: float | None,
+    workers: int,
+    p99_ms: float | None,
+    served: bool,
+    output: Path,
+    as_json: bool,
+) -> int:
+    """Load the control plane as a fleet does: steady, in a rollout, in a reconnect storm."""
+    from harness.cli import load
+
+    options = load.Options(
+        profile, devices, operators, seconds, workers, p99_ms, served, output, as_json
+    )
+    return load.run(options)
+
+
 @app.command("plan")
 @click.argument("file", type=_FILE)
 @_engine
