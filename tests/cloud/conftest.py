@@ -472,11 +472,12 @@ def boto(cloud: Cloud) -> Iterator[Callable[..., Any]]:
         region: str = "us-east-1",
         retries: int = 0,
         signature_version: str | None = None,
+        timeout_s: float = WAIT_S,
     ) -> Any:
         config = botocore.config.Config(
             retries={"max_attempts": retries},
             connect_timeout=WAIT_S,
-            read_timeout=WAIT_S,
+            read_timeout=timeout_s,
             signature_version=signature_version,
         )
         client = session.client(

@@ -31,12 +31,18 @@ _SECRET_LENGTH_MIN = 8
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `policies` None: the root of its account, who may do everything in it."""
+    """Who calls. `policies` None: the root of its account, who may do everything in it.
+
+    `role` is the ARN of the role that a session acts in: its policies are looked up with every
+    request. `limit` is a policy that a session may not go beyond.
+    """
 
     account: str
     arn: str
     user_id: str
     policies: tuple[Policy, ...] | None = None
+    role: str = ""
+    limit: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,13 @@ class Keyring:
     def roots(self) -> Sequence[AccessKey]:
         """In the order in which they were added."""
         return tuple(self._roots.values())
+
+
+def session_of(role_arn: str, role_id: str, name: str) -> Principal:
+    """Who acts in a role under a name."""
+    account, role = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    arn = f"arn:aws:sts::{account}:assumed-role/{role}/{name}"
+    return Principal(account, arn, f"{role_id}:{name}", (), role=role_arn)
 
 
 def new_key_id(prefix: str) -> str:

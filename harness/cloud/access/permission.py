@@ -51,7 +51,8 @@ def authorize(principal: Principal, query: Query, attached: Sequence[Policy] = (
     if ":user/" in principal.arn:
         context["aws:username"] = principal.arn.rpartition("/")[2]
     asked = Query(query.action, query.resource, {**context, **query.context}, principal.arn)
-    if not permits((*principal.policies, *attached), asked):
+    within = principal.limit is None or permits((principal.limit,), asked)
+    if not within or not permits((*principal.policies, *attached), asked):
         message = (
             f"User: {principal.arn} is not authorized to perform: {query.action} "
             f"on resource: {query.resource}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from multidict import CIMultiDict
@@ -11,30 +12,26 @@ from harness.cloud.access.scope import read_claim
 from harness.cloud.access.verifier import Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from aiohttp import web
     from multidict import CIMultiDictProxy
 
     from harness.cloud.access.keyring import AccessKey, Keyring
+    from harness.cloud.neighbour.directory import Directory
 from harness.cloud.access.scope import Claim
 
 _READS = frozenset({"GET", "HEAD"})
 
 
 class Admission:
-    """`elsewhere` finds keys that the keyring does not have, such as those of IAM users."""
+    """Keys that the keyring does not have are looked for in the `directory`, as are roles."""
 
-    def __init__(
-        self,
-        keyring: Keyring,
-        clock: Callable[[], float],
-        elsewhere: Callable[[str], Awaitable[AccessKey | None]],
-    ) -> None:
+    def __init__(self, keyring: Keyring, clock: Callable[[], float], directory: Directory) -> None:
         self._keyring = keyring
         self._clock = clock
         self._verifier = Verifier(clock)
-        self._elsewhere = elsewhere
+        self._directory = directory
 
     @staticmethod
     def claim(request: web.Request) -> Claim:
@@ -57,17 +54,24 @@ class Admission:
         )
         if not reads and request.method not in _READS:
             self._verifier.once(claim, headers)
-        return key
+        return await self._current(key)
 
     async def admit_v2(self, request: web.Request) -> AccessKey:
         """The key of a presigned URL in Signature Version 2. Raises `Refused`."""
         path, query = split_target(request)
         key = await self._find(query_v2.key_id(query))
         headers = _joined(request.headers)
-        return query_v2.verify(key, request.method, path, query, headers, self._clock())
+        key = query_v2.verify(key, request.method, path, query, headers, self._clock())
+        return await self._current(key)
 
     async def _find(self, key_id: str) -> AccessKey | None:
-        return self._keyring.find(key_id) or await self._elsewhere(key_id)
+        return self._keyring.find(key_id) or await self._directory.key(key_id)
+
+    async def _current(self, key: AccessKey) -> AccessKey:
+        """The key with what its principal may do now."""
+        if not key.principal.role:
+            return key
+        return replace(key, principal=await self._directory.current(key.principal))
 
 
 def split_target(request: web.Request) -> tuple[str, str]:

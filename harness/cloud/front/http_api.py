@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
-from xml.sax.saxutils import escape
 
 from aiohttp import web
 
 from harness.cloud.access.permission import authorize, needed
 from harness.cloud.access.query_v2 import is_presigned_v2
-from harness.cloud.access.refusal import Reason, Refused
+from harness.cloud.access.refusal import Refused
 from harness.cloud.access.signature import EMPTY_SHA256
 from harness.cloud.api import ApiError, load
 from harness.cloud.api.error import internal, validation
@@ -22,16 +20,17 @@ from harness.cloud.front.listener import CLIENT, OPERATION, application, read_bo
 from harness.cloud.front.refusal import (
     neighbour_refusal,
     object_refusal,
-    query_error,
     rest_refusal,
 )
-from harness.cloud.front.s3.dispatch import S3
 
 if TYPE_CHECKING:
     from harness.cloud.access.scope import Claim
     from harness.cloud.front.admission import Admission
+    from harness.cloud.front.http_neighbour import NeighbourFront
+    from harness.cloud.front.http_sts import Sts
     from harness.cloud.front.listener import Log
     from harness.cloud.front.planes import Planes
+    from harness.cloud.front.s3.dispatch import S3
     from harness.cloud.storage.storage import Storage
 
 _logger = logging.getLogger(__name__)
@@ -41,19 +40,24 @@ class ApiFront:
     """One listener for the service and its neighbours."""
 
     def __init__(
-        self, planes: Planes, admission: Admission, storage: Storage, region: str, log: Log
+        self,
+        planes: Planes,
+        admission: Admission,
+        storage: Storage,
+        s3: S3,
+        sts: Sts,
+        neighbours: NeighbourFront,
+        log: Log,
     ) -> None:
         self._planes = planes
         self._admission = admission
         self._storage = storage
         self._service = load()
         self._router = Router(self._service)
-        self._s3 = S3(planes, admission, storage, region)
+        self._s3 = s3
+        self._sts = sts
+        self._neighbours = neighbours
         self.application = application(self._handle, "api", log)
-
-    def close(self) -> None:
-        """Leave nothing of what was under way."""
-        self._s3.multipart.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if is_presigned_v2(split_target(request)[1]):
@@ -62,11 +66,17 @@ class ApiFront:
             claim = self._admission.claim(request)
         except Refused as refused:
             return _refuse_unread(refused, request)
-        service = claim.scope.service
-        if service == "s3":
-            return await self._s3.handle(request, claim)
-        if service == "sts":
-            return await self._sts(request, claim)
+        match claim.scope.service:
+            case "panorama":
+                return await self._own(request, claim)
+            case "s3":
+                return await self._s3.handle(request, claim)
+            case "sts":
+                return await self._sts.handle(request, claim)
+            case _:
+                return await self._neighbours.handle(request, claim)
+
+    async def _own(self, request: web.Request, claim: Claim) -> web.Response:
         try:
             return await self._call(request, claim)
         except Refused as refused:
@@ -82,9 +92,6 @@ class ApiFront:
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     async def _call(self, request: web.Request, claim: Claim) -> web.Response:
-        if claim.scope.service != "panorama":
-            message = f"Service '{claim.scope.service}' is not served: panorama, s3 and sts are."
-            raise Refused(Reason.MALFORMED, message)
         body = await read_body(request)
         digest = hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
         key = await self._admission.admit(request, claim, digest)
@@ -107,31 +114,6 @@ class ApiFront:
         finally:  # whatever the answer says, or follows from, is on disk before it leaves
             await self._storage.kept()
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
-
-    async def _sts(self, request: web.Request, claim: Claim) -> web.StreamResponse:
-        """GetCallerIdentity, which every principal may ask."""
-        try:
-            body = await read_body(request)
-        except ApiError as error:
-            return query_error(error.status, error.code, error.message)
-        form = parse_qs(body.decode("latin-1") or split_target(request)[1])
-        if form.get("Action") != ["GetCallerIdentity"]:
-            return query_error(400, "InvalidAction", "Only GetCallerIdentity is served.")
-        request[OPERATION] = "sts:GetCallerIdentity"
-        try:
-            digest = hashlib.sha256(body).hexdigest()
-            key = await self._admission.admit(request, claim, digest, reads=True)
-        except Refused as refused:
-            return neighbour_refusal(refused, request)
-        who = key.principal
-        text = (
-            '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
-            f"<GetCallerIdentityResult><Arn>{escape(who.arn)}</Arn>"
-            f"<UserId>{escape(who.user_id)}</UserId><Account>{who.account}</Account>"
-            "</GetCallerIdentityResult><ResponseMetadata><RequestId>local</RequestId>"
-            "</ResponseMetadata></GetCallerIdentityResponse>"
-        )
-        return web.Response(text=text, content_type="text/xml")
 
 
 def _refuse_unread(refused: Refused, request: web.Request) -> web.Response:

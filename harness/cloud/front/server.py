@@ -16,10 +16,15 @@ from harness.cloud.front.admission import Admission
 from harness.cloud.front.broker import EmbeddedBroker
 from harness.cloud.front.http_api import ApiFront
 from harness.cloud.front.http_device import DeviceFront
+from harness.cloud.front.http_neighbour import NeighbourFront
+from harness.cloud.front.http_sts import Sts
 from harness.cloud.front.keys import kept_keyring
 from harness.cloud.front.planes import Planes
+from harness.cloud.front.s3.dispatch import S3
 from harness.cloud.front.tls import CLOSE_TIMEOUT_S, api_context, server_context
 from harness.cloud.front.x509 import X509Authority
+from harness.cloud.neighbour.directory import Directory
+from harness.cloud.neighbour.process import Neighbours
 from harness.cloud.service.core import Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
 from harness.cloud.storage.storage import Storage
@@ -66,6 +71,7 @@ class CloudServer:
     planes: Planes
     keyring: Keyring
     root_key: AccessKey
+    neighbours: Neighbours
     api_url: str
     https_url: str
     api_port: int
@@ -154,15 +160,26 @@ class CloudServer:
         self._broker = EmbeddedBroker(self.planes, storage.kept, sockets["mqtt"], context)
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
-        admission = Admission(self.keyring, time.time, _nowhere)
-        api = ApiFront(self.planes, admission, storage, self._region, self._log)
-        stack.callback(api.close)
+        api = await self._api(stack)
         secured = api_context(identity, certificates) if self.tls else None
-        await self._serve(stack, api.application, sockets["api"], secured)
+        await self._serve(stack, api, sockets["api"], secured)
         device = DeviceFront(self.planes, self._log).application
         await self._serve(stack, device, sockets["https"], context)
         ticker = asyncio.create_task(self._expire(), name="cloud expiry")
         stack.push_async_callback(_end, ticker)
+
+    async def _api(self, stack: AsyncExitStack) -> web.Application:
+        """The endpoint for administrators, and what stands behind it."""
+        self.neighbours = Neighbours(self._state_dir, self._clock)
+        stack.push_async_callback(self.neighbours.close)
+        directory = Directory(self.neighbours)
+        admission = Admission(self.keyring, time.time, directory)
+        s3 = S3(self.planes, admission, self._storage, self._region)
+        stack.callback(s3.multipart.close)
+        sts = Sts(admission, self.keyring, directory)
+        beside = NeighbourFront(admission, self.neighbours, directory)
+        front = ApiFront(self.planes, admission, self._storage, s3, sts, beside, self._log)
+        return front.application
 
     def publish_image(
         self, version: str, manifest: bytes, payload: Content, *,
@@ -231,11 +248,6 @@ class CloudServer:
         while True:
             self.planes.expire()
             await asyncio.sleep(EXPIRE_EVERY_S)
-
-
-async def _nowhere(_: str) -> AccessKey | None:
-    """Where keys are looked for that the keyring does not have."""
-    return None
 
 
 def _is_loopback(host: str) -> bool:

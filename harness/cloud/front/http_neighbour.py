@@ -1,0 +1,98 @@
+"""Requests to the neighbouring services: admitted here, answered by their process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from harness.cloud.access.neighbour_permission import needed_of, reads_only
+from harness.cloud.access.permission import authorize
+from harness.cloud.access.refusal import Refused
+from harness.cloud.api import ApiError
+from harness.cloud.front.admission import split_target
+from harness.cloud.front.listener import CLIENT, OPERATION, read_body
+from harness.cloud.front.refusal import json_error, neighbour_refusal, query_error
+from harness.errors import CapabilityMissing, PeerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.cloud.access.scope import Claim
+    from harness.cloud.front.admission import Admission
+    from harness.cloud.neighbour.directory import Directory
+    from harness.cloud.neighbour.process import Neighbours
+
+_logger = logging.getLogger(__name__)
+
+BODY_BYTES_MAX = 16 << 20
+_IDENTITIES = frozenset({"iam", "cloudformation"})  # what they change may be users and roles
+
+
+class NeighbourFront:
+    def __init__(self, admission: Admission, neighbours: Neighbours, directory: Directory) -> None:
+        self._admission = admission
+        self._neighbours = neighbours
+        self._directory = directory
+
+    async def handle(self, request: web.Request, claim: Claim) -> web.Response:
+        try:
+            return await self._carry_out(request, claim)
+        except Refused as refused:
+            return neighbour_refusal(refused, request)
+        except ApiError as error:
+            return _error(request, error.status, error.code, error.message)
+        except CapabilityMissing as missing:
+            return _error(request, 501, "NotImplemented", f"{missing}: {missing.hint}")
+        except PeerError as error:
+            _logger.warning("control plane: %s", error)
+            message = "The neighbouring services ended; what they knew is lost. Ask again."
+            return _error(request, 503, "ServiceUnavailable", message)
+
+    async def _carry_out(self, request: web.Request, claim: Claim) -> web.Response:
+        body = await read_body(request, BODY_BYTES_MAX)
+        action, given = asked_for(request, body)
+        service, region = claim.scope.service, claim.scope.region
+        request[OPERATION] = f"{service}:{action}"
+        reads = reads_only(action)
+        digest = hashlib.sha256(body).hexdigest()
+        key = await self._admission.admit(request, claim, digest, reads=reads)
+        request[CLIENT] = key.principal.arn
+        account = key.principal.account
+        authorize(key.principal, needed_of(service, action, given, account, region))
+        answer = await self._neighbours.forward(
+            request.method, request.raw_path, request.headers, body, account
+        )
+        if service in _IDENTITIES and not reads:
+            self._directory.forget()
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+
+def asked_for(request: web.Request, body: bytes) -> tuple[str, Mapping[str, Any]]:
+    """The action and its parameters, in whichever protocol; "" when it cannot be told."""
+    target = request.headers.get("X-Amz-Target")
+    if target is not None:
+        return target.rpartition(".")[2], _document(body)
+    path, query = split_target(request)
+    if "/operation/" in path:  # Smithy RPC v2
+        return path.rpartition("/")[2], {}
+    form = dict(parse_qsl(body.decode("latin-1") or query, keep_blank_values=True))
+    return form.get("Action", ""), form
+
+
+def _document(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _error(request: web.Request, status: int, code: str, message: str) -> web.Response:
+    if "X-Amz-Target" in request.headers:
+        return json_error(status, f"{code}Exception", message)
+    return query_error(status, code, message)

@@ -1,0 +1,1 @@
+"""What runs in the process of the neighbouring services: moto is imported here alone."""
