@@ -13,6 +13,7 @@ JSON_SCHEMA = 1
 BENCHES = {
     "appliance": "harness.engine.model.bench",
     "camera": "harness.camera.bench",
+    "cloud": "harness.cloud.bench",
     "identity": "harness.camera.identity_bench",
     "demo": "harness.cli.bench_demo",
 }

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+import msgspec
+
 from harness.cloud.api.error import ApiError, validation
 from harness.cloud.api.model import Listing, Scalar
 
@@ -193,14 +195,30 @@ def _seconds(text: str) -> float:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(_plain(value), separators=(",", ":")).encode()
+    """Blobs become base64. Half a surrogate pair, which UTF-8 has no form for, is escaped."""
+    present = _present(value)
+    try:
+        return msgspec.json.encode(present)
+    except UnicodeEncodeError:
+        text = json.dumps(present, separators=(",", ":"), default=_base64)
+        return text.encode()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _present(value: Any) -> Any:
+    """Without the members that have no value. Most members are plain: they cost no call."""
+    if isinstance(value, dict):
+        return {
+            key: item if item.__class__ in _PLAIN else _present(item)
+            for key, item in value.items()
+            if item is not None
+        }
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value
+        return [_present(item) for item in value]
+    return _present(dict(value)) if isinstance(value, Mapping) else value
+
+
+_PLAIN = frozenset({str, int, float, bool, bytes})
