@@ -25,15 +25,23 @@ def answering(*answers: bytes) -> Iterator[tuple[str, int]]:
     up, stop = threading.Event(), threading.Event()
     ports: list[int] = []
 
+    open_handlers: set[object] = set()
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            if not await reader.read(4096):
-                break
-            for byte in (answer[:20], answer[20:]):  # in pieces, as a network may
-                writer.write(byte)
-                await writer.drain()
-                await asyncio.sleep(0.01)
-        writer.close()
+        open_handlers.add(writer)
+        try:
+            for answer in answers:
+                if not await reader.read(4096):
+                    break
+                for part in (answer[:20], answer[20:]):  # in pieces, as a network may
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+        except ConnectionError:
+            pass  # the client had seen enough
+        finally:
+            writer.close()
+            open_handlers.discard(writer)
 
     async def serve() -> None:
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
@@ -41,6 +49,9 @@ def answering(*answers: bytes) -> Iterator[tuple[str, int]]:
         up.set()
         async with server:
             await asyncio.to_thread(stop.wait)
+            while open_handlers:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # closed transports say so in the next turn of the loop
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
