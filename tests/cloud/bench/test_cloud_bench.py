@@ -25,10 +25,7 @@ def answering(*answers: bytes) -> Iterator[tuple[str, int]]:
     up, stop = threading.Event(), threading.Event()
     ports: list[int] = []
 
-    open_handlers: set[object] = set()
-
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_handlers.add(writer)
         try:
             for answer in answers:
                 if not await reader.read(4096):
@@ -41,7 +38,9 @@ def answering(*answers: bytes) -> Iterator[tuple[str, int]]:
             pass  # the client had seen enough
         finally:
             writer.close()
-            open_handlers.discard(writer)
+            ended.set()
+
+    ended = asyncio.Event()
 
     async def serve() -> None:
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
@@ -49,9 +48,8 @@ def answering(*answers: bytes) -> Iterator[tuple[str, int]]:
         up.set()
         async with server:
             await asyncio.to_thread(stop.wait)
-            while open_handlers:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.01)  # closed transports say so in the next turn of the loop
+            await ended.wait()
+            await asyncio.sleep(0.05)  # closed transports say so in a later turn of the loop
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
