@@ -17,6 +17,7 @@ from harness.cloud.api import ApiError
 from harness.cloud.front.admission import split_target
 from harness.cloud.front.listener import CLIENT, OPERATION, read_body
 from harness.cloud.front.refusal import json_error, neighbour_refusal, query_error
+from harness.cloud.neighbour.export import OPERATIONS
 from harness.errors import CapabilityMissing, PeerError
 
 if TYPE_CHECKING:
@@ -25,19 +26,31 @@ if TYPE_CHECKING:
     from harness.cloud.access.scope import Claim
     from harness.cloud.front.admission import Admission
     from harness.cloud.neighbour.directory import Directory
+    from harness.cloud.neighbour.export import LogExport
     from harness.cloud.neighbour.process import Neighbours
+    from harness.cloud.storage.storage import Storage
 
 _logger = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 16 << 20
+JSON = "application/x-amz-json-1.1"
 _IDENTITIES = frozenset({"iam", "cloudformation"})  # what they change may be users and roles
 
 
 class NeighbourFront:
-    def __init__(self, admission: Admission, neighbours: Neighbours, directory: Directory) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        neighbours: Neighbours,
+        directory: Directory,
+        export: LogExport,
+        storage: Storage,
+    ) -> None:
         self._admission = admission
         self._neighbours = neighbours
         self._directory = directory
+        self._export = export
+        self._storage = storage
 
     async def handle(self, request: web.Request, claim: Claim) -> web.Response:
         try:
@@ -64,6 +77,10 @@ class NeighbourFront:
         request[CLIENT] = key.principal.arn
         account = key.principal.account
         authorize(key.principal, needed_of(service, action, given, account, region))
+        if service == "logs" and action in OPERATIONS:
+            document = await self._export.call(action, given, account, region)
+            await self._storage.kept()
+            return web.json_response(document, content_type=JSON)
         answer = await self._neighbours.forward(
             request.method, request.raw_path, request.headers, body, account
         )
@@ -94,5 +111,6 @@ def _document(body: bytes) -> Mapping[str, Any]:
 
 def _error(request: web.Request, status: int, code: str, message: str) -> web.Response:
     if "X-Amz-Target" in request.headers:
-        return json_error(status, f"{code}Exception", message)
+        suffix = "" if code.endswith("Exception") else "Exception"
+        return json_error(status, f"{code}{suffix}", message)
     return query_error(status, code, message)

@@ -24,6 +24,7 @@ from harness.cloud.front.s3.dispatch import S3
 from harness.cloud.front.tls import CLOSE_TIMEOUT_S, api_context, server_context
 from harness.cloud.front.x509 import X509Authority
 from harness.cloud.neighbour.directory import Directory
+from harness.cloud.neighbour.export import LogExport
 from harness.cloud.neighbour.process import Neighbours
 from harness.cloud.service.core import Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
@@ -177,7 +178,8 @@ class CloudServer:
         s3 = S3(self.planes, admission, self._storage, self._region)
         stack.callback(s3.multipart.close)
         sts = Sts(admission, self.keyring, directory)
-        beside = NeighbourFront(admission, self.neighbours, directory)
+        export = LogExport(self.neighbours, self.planes.of_bucket, self._storage.files)
+        beside = NeighbourFront(admission, self.neighbours, directory, export, self._storage)
         front = ApiFront(self.planes, admission, self._storage, s3, sts, beside, self._log)
         return front.application
 

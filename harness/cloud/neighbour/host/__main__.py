@@ -23,13 +23,14 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from harness.cloud.neighbour.host import clock
+from harness.cloud.neighbour.host import alarms, clock, resource
 from harness.cloud.neighbour.host.questions import QUESTIONS
 from harness.cloud.neighbour.protocol import PATH, TIME_HEADER, WORD_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+RESOURCES = (resource.AlarmResource,)  # moto knows them once they are imported
 QUESTION_BYTES_MAX = 64 << 20
 
 
@@ -48,6 +49,7 @@ class Host:
             path = environ.get("PATH_INFO", "")
             if path.startswith(PATH):
                 return _answer(path.removeprefix(PATH), environ, start)
+            alarms.advance()
             answered: Iterable[bytes] = self._moto(environ, start)
             return answered
 
@@ -77,6 +79,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=(stdin,), daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     clock.install()
+    alarms.install()
     server = make_server(
         "127.0.0.1",
         0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.cloud.neighbour.host import identity
+from harness.cloud.neighbour.host import identity, logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -12,4 +12,6 @@ if TYPE_CHECKING:
 QUESTIONS: Mapping[str, Callable[..., Any]] = {
     "key": identity.find_key,
     "role": identity.find_role,
+    "put": logs.put,
+    "events": logs.events,
 }
