@@ -39,7 +39,7 @@ def application(handler: Handler, listener: str, log: Log) -> web.Application:
         return response
 
     served = web.Application()
-    served.router.add_route("*", "/{path:.*}", logged)
+    served.router.add_route("*", r"/{path:[\s\S]*}", logged)  # keys and ids may hold line breaks
     return served
 
 

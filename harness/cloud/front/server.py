@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 EXPIRE_EVERY_S = 0.1  # how late a time-driven change may be noticed
 BACKLOG = 512
+LINE_BYTES_MAX = 1 << 16  # of a request line: 4096 characters of a token, all of them encoded
 
 
 def _no_log(_: Mapping[str, Any]) -> None:
@@ -241,6 +242,7 @@ class CloudServer:
             handle_signals=False,
             handler_cancellation=True,
             shutdown_timeout=CLOSE_TIMEOUT_S / 2,
+            max_line_size=LINE_BYTES_MAX,
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()

@@ -9,7 +9,12 @@ from harness.cloud.api.error import ApiError, conflict, not_found, validation
 from harness.cloud.service import archive
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import PACKAGE_BUCKET
-from harness.cloud.service.packages import asset_key, manifest_key, package_tags
+from harness.cloud.service.packages import (
+    NAME_PREFIX,
+    asset_key,
+    manifest_key,
+    package_tags,
+)
 from harness.cloud.service.paging import by_creation, page
 from harness.cloud.service.state import ImportJob
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from harness.cloud.service.core import Answer, Core, Parameters
     from harness.cloud.service.packages import Packages
 
+UNKNOWN = "unknown"
 IMPORTED = "Successfully imported the package version"
 _KINDS = {"InputConfig": "PackageVersionInputConfig", "OutputConfig": "PackageVersionOutputConfig"}
 
@@ -81,16 +87,15 @@ class Imports:
         }
 
     def _output(self, job: ImportJob) -> Answer:
-        """What came of it; all of it is required, so what does not exist is empty."""
-        version, made = _wanted(job)["PackageVersion"], job.status == "SUCCEEDED"
+        """What came of it. All of it is required: what there is not yet, or never, is unknown."""
+        name, version = _wanted(job)["PackageName"], _wanted(job)["PackageVersion"]
+        made = job.status == "SUCCEEDED"
+        key = manifest_key(job.package, version, job.patch) if made else UNKNOWN
         return {
-            "PackageId": job.package,
+            "PackageId": job.package if made else f"{NAME_PREFIX}{name}",
             "PackageVersion": version,
-            "PatchVersion": job.patch,
-            "OutputS3Location": {
-                "BucketName": PACKAGE_BUCKET if made else "",
-                "ObjectKey": manifest_key(job.package, version, job.patch) if made else "",
-            },
+            "PatchVersion": job.patch if made else UNKNOWN,
+            "OutputS3Location": {"BucketName": PACKAGE_BUCKET, "ObjectKey": key},
         }
 
     def list(self, parameters: Parameters) -> Answer:

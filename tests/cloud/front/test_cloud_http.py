@@ -61,6 +61,14 @@ async def api(cloud: Any) -> AsyncIterator[ApiClient]:
             "GET", "/devices?MaxResults=many", SIGNED, b"", 400,
             "ValidationException", "FIELD_VALIDATION_FAILED",
         ),
+        (
+            "GET", "/tags/arn%0Awith%0D%0Aline%E2%80%A8breaks", SIGNED, b"", 400,
+            "ValidationException", "FIELD_VALIDATION_FAILED",
+        ),
+        (
+            "GET", f"/devices?NextToken={'%F0%9F%98%80' * 4096}", SIGNED, b"", 400,
+            "ValidationException", "FIELD_VALIDATION_FAILED",
+        ),
         ("GET", "/devices", "", b"", 403, "MissingAuthenticationTokenException", None),
         (
             "POST", "/devices", SIGNED, b" " * (BODY_BYTES_MAX + 1), 413,

@@ -121,7 +121,8 @@ def test_an_import_that_cannot_be_done_says_why(
     job = run(core, **changes)
     assert job["Status"] == "FAILED"
     assert said in job["StatusMessage"]
-    assert job["Output"]["PatchVersion"] == ""
+    assert job["Output"]["PatchVersion"] == "unknown"
+    assert job["Output"]["PackageId"] == "packageName/counter"
     assert core.call("ListNodes", OwnerAccount="123456789012")["Nodes"] == []
 
 
