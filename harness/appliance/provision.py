@@ -110,13 +110,14 @@ def _register(files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
         },
     )
     yield Disconnect()
+    configuration = registered.get("deviceConfiguration", {})
     return {
         "thing": registered["thingName"],
-        "endpoint": endpoint,
+        "endpoint": configuration.get("Endpoint", endpoint),
         "certificate": signed["certificatePem"],
         "key": key,
         "authority": authority,
-        "configuration": registered.get("deviceConfiguration", {}),
+        "configuration": configuration,
     }
 
 

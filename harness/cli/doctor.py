@@ -26,7 +26,6 @@ DOCKER_SOCKET = "/var/run/docker.sock"
 CONNECT_TIMEOUT_S = 2.0
 OPTIONAL = {
     "ffmpeg": "an independent RTSP client in the tests",
-    "mosquitto": "sites of more than about a hundred appliances",
 }
 
 
@@ -53,6 +52,7 @@ def examine() -> list[Capability]:
         _disk,
         _cores,
         _docker,
+        _mosquitto,
     )
     return [check() for check in checks] + [_program(name) for name in OPTIONAL]
 
@@ -145,6 +145,16 @@ def _program(name: str) -> Capability:
     path = shutil.which(name)
     hint = f"only for {OPTIONAL[name]}"
     return Capability(name, path is not None, path or "not installed", hint, required=False)
+
+
+def _mosquitto() -> Capability:
+    from harness.cloud.front.mosquitto_files import program
+
+    hint = "only for sites of more than about a hundred appliances: apt install mosquitto"
+    try:
+        return Capability("mosquitto", ok=True, detail=program(), required=False)
+    except CapabilityMissing:
+        return Capability("mosquitto", ok=False, detail="not installed", hint=hint, required=False)
 
 
 def _docker() -> Capability:

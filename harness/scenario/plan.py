@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from harness.record.canonical import digest
 from harness.scenario.coding import H264, USUAL, Coding
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.jetson.profile import Profile
+
+
+BrokerKind: TypeAlias = Literal["embedded", "mosquitto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,10 @@ class ApplicationPlan:
 
 @dataclass(frozen=True, slots=True)
 class CloudPlan:
-    """The control plane of the run."""
+    """The control plane of the run; the model rung has no broker."""
 
     quotas: Quotas = OFF
+    broker: BrokerKind = "embedded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from harness.scenario import plan as planned
 from harness.scenario.appearance import coding_of, look_of
 from harness.scenario.firmware import fuse_level
 from harness.scenario.problem import did_you_mean
+from harness.scenario.quota import OFF
 from harness.scenario.schema import ENGINES, ENGINES_KEY, SEED_MAX
 from harness.scenario.seed import derive
 
@@ -209,7 +210,7 @@ def _timeout(step: StepFile) -> dict[str, Any]:
 
 def _cloud(file: ScenarioFile) -> planned.CloudPlan:
     chosen = file.cloud.quotas
-    return planned.CloudPlan() if chosen is None else planned.CloudPlan(quotas=chosen.quotas)
+    return planned.CloudPlan(OFF if chosen is None else chosen.quotas, file.cloud.broker)
 
 
 def _checks(file: ScenarioFile, engine: str) -> tuple[planned.CheckPlan, ...]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.json_schema import GenerateJsonSchema
 
 from harness.scenario.part import Name, Part, Version
+from harness.scenario.plan import BrokerKind
 from harness.scenario.quantity import Duration, Limit, Size, Span, wrong
 from harness.scenario.quota_file import Choice, QuotasFile
 from harness.scenario.site_file import SITE_MAX, SiteFile
@@ -108,6 +109,10 @@ class NemesisFile(FaultFile):
 class CloudFile(Part):
     """The control plane of the run."""
 
+    broker: BrokerKind = Field(
+        default="embedded",
+        description="what serves MQTT on the process rung: embedded, or mosquitto if installed",
+    )
     quotas: Choice | None = Field(
         default=None,
         description="documented, off, or those that differ; default: off, but for the streams "

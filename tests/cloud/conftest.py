@@ -384,13 +384,13 @@ class Cloud:
 
     async def register(self, name: str) -> tuple[str, Credentials]:
         """Provision over MQTT as a device does; its id and its own credentials."""
-        return await self._register(*self.claim(name))
+        return await self.register_claimed(*self.claim(name))
 
     async def register_archive(self, answer: Mapping[str, Any]) -> tuple[str, Credentials]:
         """As `register`, with what ProvisionDevice answered, of whatever plane."""
-        return await self._register(*self.unpack(answer))
+        return await self.register_claimed(*self.unpack(answer))
 
-    async def _register(self, device: str, claim: Credentials) -> tuple[str, Credentials]:
+    async def register_claimed(self, device: str, claim: Credentials) -> tuple[str, Credentials]:
         key, request = certificate_request(device)
         async with self.mqtt(f"claim-{device}", claim) as client:
             for topic in (CREATE_CERTIFICATE, REGISTER_THING):
@@ -403,16 +403,22 @@ class Cloud:
         return device, self.write(device, signed["certificatePem"], key)
 
     def mqtt(
-        self, client_id: str, credentials: Credentials | None, timeout_s: float = WAIT_S
+        self,
+        client_id: str,
+        credentials: Credentials | None,
+        timeout_s: float = WAIT_S,
+        **more: Any,
     ) -> aiomqtt.Client:
-        context = credentials.context() if credentials else _anonymous(self.server.ca_pem)
+        server = self.server
+        context = credentials.context() if credentials else _anonymous(server.ca_pem)
         return aiomqtt.Client(
             "127.0.0.1",
-            self.server.mqtt_port,
+            server.claim_port if client_id.startswith("claim-") else server.mqtt_port,
             identifier=client_id,
             tls_context=context,
             timeout=timeout_s,
             protocol=aiomqtt.ProtocolVersion.V311,
+            **more,
         )
 
 
@@ -444,7 +450,18 @@ async def ask(client: aiomqtt.Client, topic: str, payload: Any) -> Any:
 
 
 @pytest.fixture
-async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
+def new_request() -> Callable[[str], tuple[str, str]]:
+    return certificate_request
+
+
+@pytest.fixture
+def broker() -> str:
+    """What serves MQTT; the contract of the brokers has one run for each."""
+    return "embedded"
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, broker: str) -> AsyncIterator[Cloud]:
     events: list[tuple[str, Any]] = []
     log: list[Any] = []
     server = CloudServer(
@@ -452,6 +469,7 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
         draw=random.Random(7),
         record=lambda *event: events.append(event),
         keys=[(account, *key) for account, key in KEYS.items()],
+        broker=broker,
         log=log.append,
     )
     async with server:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.cloud.front.mosquitto_files import program
+from harness.errors import CapabilityMissing
+
 if TYPE_CHECKING:
     from harness.record.event import Event
 
@@ -210,3 +213,22 @@ def test_two_code_nodes_run_before_5_0_7_and_are_refused_from_then_on(
     reason = "nodes 'code_node', 'code_two': one code node an application from firmware 5.0.7 on"
     _, error = new.steps()["deploy counter (people-counter) on north"]
     assert error == f"DEPLOYMENT_ERROR: {reason}; this is 5.0.7"
+
+
+def test_a_run_over_mosquitto_is_as_any_other(runs: Any, make_plan: Any) -> None:
+    """A device deployed to, updated, and back after its link was broken; nothing is left."""
+    try:
+        program()
+    except CapabilityMissing as missing:
+        pytest.skip(str(missing))
+    workload = [
+        {"update": {**UPDATE, "expect": "rolled-back"}},
+        {"fault": {"kind": "uplink.loss", "target": "north", "for": "2s"}},
+        {"reboot": "north"},
+    ]
+    cloud = {"broker": "mosquitto"}
+    made = make_plan("process", deploy="counter", workload=workload, images=IMAGES, cloud=cloud)
+    ran = runs(made)
+    assert ran.outcome == ("completed", "")
+    assert {ok for ok, _ in ran.steps().values()} == {True}
+    assert ran.left == []

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from amqtt.session import Session
 
     from harness.cloud.front.gate import Gate, Kept
+    from harness.errors import HarnessError
 
 CONNECT_TIMEOUT_S = 10.0
 OUTGOING_MAX = 1000  # messages waiting for one client
@@ -138,6 +139,11 @@ class EmbeddedBroker:
         if self._broker is not None:
             await self._broker.stop()
             self._broker = None
+
+    async def failed(self) -> HarnessError:
+        """It ends with the plane and not before: waits until it is cancelled."""
+        never: asyncio.Future[HarnessError] = asyncio.get_running_loop().create_future()
+        return await never
 
     def publish(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         if self._broker is not None:

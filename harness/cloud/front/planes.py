@@ -60,7 +60,7 @@ class Planes:
 
     # --- what devices say, handed to the plane they belong to ---------------------------
 
-    def refusal(self, client_id: str, certificate_id: str) -> str:
+    def refusal(self, client_id: str, certificate_id: str | None) -> str:
         plane = self.of_device(client_id)
         if plane is None:
             return "no such thing: never provisioned, or deleted"

@@ -14,11 +14,13 @@ from aiohttp import web
 
 from harness.cloud.front.admission import Admission
 from harness.cloud.front.broker import EmbeddedBroker
+from harness.cloud.front.brokers import KINDS, ClaimsOnly, SplitBroker
 from harness.cloud.front.http_api import ApiFront
 from harness.cloud.front.http_device import DeviceFront
 from harness.cloud.front.http_neighbour import NeighbourFront
 from harness.cloud.front.http_sts import Sts
 from harness.cloud.front.keys import kept_keyring
+from harness.cloud.front.mosquitto import MosquittoBroker
 from harness.cloud.front.planes import Planes
 from harness.cloud.front.s3.dispatch import S3
 from harness.cloud.front.tls import CLOSE_TIMEOUT_S, api_context, server_context
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from harness.cloud.access.keyring import AccessKey, Keyring
+    from harness.cloud.front.brokers import Broker
     from harness.cloud.front.listener import Log
     from harness.cloud.service.content import Content
     from harness.cloud.service.core import Record
-    from harness.cloud.storage.journal import WriteFailed
+    from harness.errors import HarnessError
 
 EXPIRE_EVERY_S = 0.1  # how late a time-driven change may be noticed
 BACKLOG = 512
@@ -66,6 +69,9 @@ class CloudServer:
     drawn once, kept in the state and readable as `root_key`. Beyond loopback the API is HTTPS
     only, as with `tls`.
 
+    `broker` is `embedded` or `mosquitto`, which must be installed; then claims connect to
+    `claim_port` and devices to `mqtt_port`, and else both to the same.
+
     Raises `InputError` when a port is taken, a key cannot be one or the state cannot be used.
     """
 
@@ -79,6 +85,7 @@ class CloudServer:
     api_port: int
     https_port: int
     mqtt_port: int
+    claim_port: int
 
     def __init__(
         self,
@@ -96,8 +103,12 @@ class CloudServer:
         region: str = "us-east-1",
         keys: Sequence[tuple[str, str, str]] = (),
         tls: bool = False,
+        broker: str = "embedded",
         log: Log = _no_log,
     ) -> None:
+        if broker not in KINDS:
+            raise InputError(f"unknown broker {broker!r}", hint=f"known: {', '.join(KINDS)}")
+        self._kind = broker
         self._state_dir = state_dir
         self._draw = draw
         self._record = record
@@ -130,9 +141,21 @@ class CloudServer:
         """Cut the MQTT connection of a client, as a fault would."""
         self._broker.disconnect(client_id)
 
-    async def failed(self) -> WriteFailed:
-        """Wait until state can no longer be written: nothing is acknowledged from then on."""
-        return await self._storage.failed()
+    async def failed(self) -> HarnessError:
+        """Wait until the plane is of no use any more, and say why.
+
+        When state cannot be written, nothing is acknowledged from then on; when a broker of its
+        own process has ended, no device is reached.
+        """
+        async with asyncio.TaskGroup() as group:
+            ends = [
+                group.create_task(self._storage.failed()),
+                group.create_task(self._broker.failed()),
+            ]
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            return next(iter(done)).result()
 
     @property
     def clients(self) -> tuple[str, ...]:
@@ -140,10 +163,18 @@ class CloudServer:
         return self._broker.clients
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        sockets = {name: self._listen(stack, name, port) for name, port in self._ports.items()}
+        split = self._kind == "mosquitto"  # which takes the port of devices, held for it until then
+        sockets = {
+            name: self._bind(stack, name, port, listens=not split or name != "mqtt")
+            for name, port in self._ports.items()
+        }
         self.api_port, self.https_port, self.mqtt_port = (
             int(sockets[name].getsockname()[1]) for name in ("api", "https", "mqtt")
         )
+        self.claim_port = self.mqtt_port
+        if split:
+            sockets["mqtt"] = self._bind(stack, "claims", 0)
+            self.claim_port = int(sockets["mqtt"].getsockname()[1])
         self.api_url = f"{'https' if self.tls else 'http'}://{self._host}:{self.api_port}"
         self.https_url = f"https://{self._host}:{self.https_port}"
         self._storage = storage = await stack.enter_async_context(Storage(self._state_dir))
@@ -159,7 +190,7 @@ class CloudServer:
         self.plane = self.planes.get(self._account, self._region)
         for name in storage.planes():
             self.planes.get(*name.split("/"))
-        self._broker = EmbeddedBroker(self.planes, storage.kept, sockets["mqtt"], context)
+        self._broker = self._make_broker(sockets["mqtt"], context)
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
         api = await self._api(stack)
@@ -184,6 +215,15 @@ class CloudServer:
         front = ApiFront(self.planes, admission, self._storage, s3, sts, beside, self._log)
         return front.application
 
+    def _make_broker(self, listener: socket.socket, context: ssl.SSLContext) -> Broker:
+        kept = self._storage.kept
+        if self._kind == "embedded":
+            return EmbeddedBroker(self.planes, kept, listener, context)
+        address = (self._host, self.mqtt_port)
+        devices = MosquittoBroker(self.planes, kept, self._authority, *address)
+        claims = EmbeddedBroker(ClaimsOnly(self.planes), kept, listener, context)
+        return SplitBroker(claims, devices)
+
     def publish_image(
         self, version: str, manifest: bytes, payload: Content, *,
         required: bool = False, alternate: bool = False,
@@ -202,7 +242,9 @@ class CloudServer:
             objects=self._storage.objects(store),
             publish=lambda client, topic, payload: self._broker.publish(client, topic, payload),
             record=self._record,
-            endpoints=Endpoints(self.api_url, self._host, self.mqtt_port, self.https_url),
+            endpoints=Endpoints(
+                self.api_url, self._host, self.mqtt_port, self.https_url, self.claim_port
+            ),
             disconnect=self.disconnect,
             account=account,
             region=region,
@@ -214,13 +256,16 @@ class CloudServer:
             plane.adopt_images(self.plane)
         return plane
 
-    def _listen(self, stack: AsyncExitStack, name: str, port: int) -> socket.socket:
+    def _bind(
+        self, stack: AsyncExitStack, name: str, port: int, *, listens: bool = True
+    ) -> socket.socket:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         stack.callback(listener.close)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, port))
-            listener.listen(BACKLOG)
+            if listens:
+                listener.listen(BACKLOG)
         except OSError as error:
             raise InputError(
                 f"control plane: cannot listen on {self._host}:{port} ({name}): {error.strerror}",

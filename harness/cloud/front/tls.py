@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HANDSHAKE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 all have forward secrecy
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 all have forward secrecy
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,21 @@ def server_context(identity: Identity, directory: Path) -> ssl.SSLContext:
 
 def api_context(identity: Identity, directory: Path) -> ssl.SSLContext:
     """For administrators, who sign their requests instead of showing a certificate."""
-    certificate, key = directory / "server.cert.pem", directory / "server.key.pem"
+    certificate, key = write_identity(identity, directory)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def write_identity(identity: Identity, directory: Path, name: str = "server") -> tuple[Path, Path]:
+    """Files of a certificate and its key, as TLS libraries want them; nobody else may read them."""
+    certificate, key = directory / f"{name}.cert.pem", directory / f"{name}.key.pem"
     key.touch(mode=0o600)
     certificate.write_text(identity.certificate_pem, encoding="ascii")
     key.write_text(identity.private_key_pem, encoding="ascii")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS)
-    context.load_cert_chain(certificate, key)
-    return context
+    return certificate, key
 
 
 def peer_of(connection: ssl.SSLObject | None) -> Peer | None:

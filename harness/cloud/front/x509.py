@@ -28,7 +28,7 @@ from harness.cloud.storage.files import write_private
 from harness.errors import Corrupt, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -40,18 +40,32 @@ LEAF_VALID_S = 2 * YEAR_S
 
 
 class X509Authority:
-    """Issues real certificates. `clock` is wall time: it is what TLS compares them with."""
+    """Issues real certificates. `clock` is wall time: it is what TLS compares them with.
+
+    `on_revoked` is called when certificates were revoked: whoever holds a copy of the list must
+    take it anew.
+    """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.time,
         known: tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None = None,
+        revoked: Path | None = None,
     ) -> None:
-        """Without a `known` key and its certificate a new authority is made."""
+        """Without a `known` key and its certificate a new authority is made.
+
+        `revoked` is where the list of revoked certificates is kept, if anywhere.
+        """
+        self.on_revoked: Callable[[], None] | None = None
         self._clock = clock
         self._name = _name("harness certificate authority")
         self._key = known[0] if known else ec.generate_private_key(ec.SECP256R1())
         self._certificate = known[1] if known else self._own_certificate()
+        self._revoked_path = revoked
+        self._revoked: dict[int, datetime] = {}  # serial number -> since when
+        if revoked is not None and revoked.exists():
+            listed = x509.load_pem_x509_crl(revoked.read_bytes())
+            self._revoked = {one.serial_number: one.revocation_date_utc for one in listed}
 
     @classmethod
     def kept_in(cls, path: Path) -> X509Authority:
@@ -72,7 +86,13 @@ class X509Authority:
                 f"{path}: this is no certificate authority: {error}",
                 hint="put a copy of the file in its place, or start with an empty state directory",
             ) from None
-        return cls(known=(key, certificate))
+        try:
+            return cls(known=(key, certificate), revoked=path.with_name("revoked.pem"))
+        except ValueError as error:
+            raise InputError(
+                f"{path.with_name('revoked.pem')}: not a list of revoked certificates: {error}",
+                hint="remove the file: the devices whose certificates it names are deleted",
+            ) from None
 
     def _own_certificate(self) -> x509.Certificate:
         usage = x509.BasicConstraints(ca=True, path_length=0)
@@ -87,8 +107,12 @@ class X509Authority:
         return _pem(self._certificate)
 
     def issue_claim(self, device_id: str, valid_s: float) -> Identity:
+        return self.issue_client(f"claim-{device_id}", valid_s)
+
+    def issue_client(self, name: str, valid_s: float = LEAF_VALID_S) -> Identity:
+        """A client's certificate with a key of our making; `name` is its common name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._client(f"claim-{device_id}", key.public_key(), valid_s)
+        certificate = self._client(name, key.public_key(), valid_s)
         return Identity(certificate, _key_pem(key), self.ca_pem)
 
     def issue_server(self, host: str) -> Identity:
@@ -127,6 +151,33 @@ class X509Authority:
     def certificate_id(self, certificate_pem: str) -> str:
         certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
         return certificate.fingerprint(SHA256()).hex()
+
+    def serial(self, certificate_pem: str) -> str:
+        return f"{x509.load_pem_x509_certificate(certificate_pem.encode()).serial_number:x}"
+
+    def revoke(self, serials: Iterable[str]) -> None:
+        """On disk before anybody is told."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        self._revoked |= {int(serial, 16): now for serial in serials}
+        if self._revoked_path is not None:
+            write_private(self._revoked_path, self.revoked_pem.encode())
+        if self.on_revoked is not None:
+            self.on_revoked()
+
+    @property
+    def revoked_pem(self) -> str:
+        """The list of revoked certificates (RFC 5280, section 5), valid like the authority."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now - timedelta(seconds=BACKDATED_S))
+            .next_update(now + timedelta(seconds=CA_VALID_S))
+        )
+        for serial, since in self._revoked.items():
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM).decode()
 
     def _client(self, name: str, key: CertificatePublicKeyTypes, valid_s: float) -> str:
         builder = self._leaf(name, key, valid_s, ExtendedKeyUsageOID.CLIENT_AUTH)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,21 @@ class Authority(Protocol):
         """The certificate's name: SHA-256 of its DER form in hex, as AWS IoT does."""
         ...
 
+    def serial(self, certificate_pem: str) -> str:
+        """What the certificate is revoked by."""
+        ...
+
+    def revoke(self, serials: Iterable[str]) -> None:
+        """Certificates with these serial numbers are not accepted any more, by anybody."""
+        ...
+
 
 class SymbolicAuthority:
     """Certificates as plain strings: deterministic, and of no use to TLS."""
 
     def __init__(self) -> None:
         self._serial = 0
+        self.revoked: set[str] = set()
 
     def issue_claim(self, device_id: str, valid_s: float) -> Identity:
         name = f"claim-{device_id}"
@@ -48,6 +60,12 @@ class SymbolicAuthority:
 
     def certificate_id(self, certificate_pem: str) -> str:
         return hashlib.sha256(certificate_pem.encode()).hexdigest()
+
+    def serial(self, certificate_pem: str) -> str:
+        return certificate_pem.split()[2]
+
+    def revoke(self, serials: Iterable[str]) -> None:
+        self.revoked.update(serials)
 
     def _certificate(self, name: str, request: str) -> str:
         self._serial += 1

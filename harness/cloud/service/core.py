@@ -33,12 +33,24 @@ DEPLOYMENT_BUCKET = "panorama-deployments"
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where the control plane is reached: the API, MQTT, and objects for devices."""
+    """Where the control plane is reached: the API, MQTT, and objects for devices.
+
+    `claim_port` is where claims connect, when that is another place than for devices.
+    """
 
     api_url: str
     mqtt_host: str
     mqtt_port: int
     https_url: str
+    claim_port: int = 0
+
+    @property
+    def mqtt(self) -> str:
+        return f"{self.mqtt_host}:{self.mqtt_port}"
+
+    @property
+    def claims(self) -> str:
+        return f"{self.mqtt_host}:{self.claim_port or self.mqtt_port}"
 
 
 @dataclass(frozen=True, slots=True)

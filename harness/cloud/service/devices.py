@@ -114,6 +114,8 @@ class Devices:
         self._refuse_deleting(device)
         device.provisioning = "DELETING"
         self.refresh(device)
+        if device.serials:
+            self._core.authority.revoke(device.serials.values())
         self._core.disconnect(device.id)
         self._core.disconnect(CLAIM_PREFIX + device.id)
         if not device.connected:

@@ -179,10 +179,11 @@ class ControlPlane:
 
     # --- devices ------------------------------------------------------------------------
 
-    def refusal(self, client_id: str, certificate_id: str) -> str:
+    def refusal(self, client_id: str, certificate_id: str | None) -> str:
         """Why a client may not connect over MQTT or HTTPS; empty when it may.
 
-        `certificate_id` is the authority's name of the certificate it presents.
+        `certificate_id` is the authority's name of the certificate it presents; None: one that
+        was made for it and is not revoked.
         """
         return self._provisioning.refusal(client_id, certificate_id)
 

@@ -70,13 +70,17 @@ class Provisioning:
             "Certificates": _archive(files),
         }
 
-    def refusal(self, client_id: str, certificate_id: str) -> str:
-        """Why this client may not connect with this certificate; empty when it may."""
+    def refusal(self, client_id: str, certificate_id: str | None) -> str:
+        """Why this client may not connect with this certificate; empty when it may.
+
+        None: one that was made for it and is not revoked, whichever it is.
+        """
         device = self._core.store.devices.get(client_id.removeprefix(CLAIM_PREFIX))
         if device is None or device.provisioning == "DELETING":
             return "no such thing: never provisioned, or deleted"
         if not client_id.startswith(CLAIM_PREFIX):
-            known = device.certificate_id == certificate_id
+            active = device.certificate_id
+            known = active is not None and certificate_id in (None, active)
             return "" if known else "certificate is not active"
         if device.claim.certificate_id != certificate_id:
             return "claim certificate is not of this device"
@@ -115,6 +119,7 @@ class Provisioning:
             self._fail(device, CREATE_CERTIFICATE, "InvalidRequest", str(problem))
             return
         certificate_id = core.authority.certificate_id(certificate)
+        device.serials[certificate_id] = core.authority.serial(certificate)
         token = core.new_id("token")
         device.pending = {token: certificate_id}
         device.provisioning = "PENDING"
@@ -139,6 +144,10 @@ class Provisioning:
             return
         device.certificate_id = certificate_id
         device.pending = {}
+        superseded = [serial for name, serial in device.serials.items() if name != certificate_id]
+        if superseded:
+            core.authority.revoke(superseded)
+            device.serials = {certificate_id: device.serials[certificate_id]}
         device.claim.spent = True
         device.provisioning = "SUCCEEDED"
         device.shadow(SHADOW).desired = {"instances": {}}
@@ -146,7 +155,11 @@ class Provisioning:
         self._devices.refresh(device)
         answer = {
             "thingName": device.id,
-            "deviceConfiguration": {"DeviceName": device.name, **(device.networking or {})},
+            "deviceConfiguration": {
+                "DeviceName": device.name,
+                "Endpoint": core.endpoints.mqtt,
+                **(device.networking or {}),
+            },
         }
         core.publish(CLAIM_PREFIX + device.id, REGISTER_THING + ACCEPTED, answer)
 
@@ -166,7 +179,7 @@ class Provisioning:
             "DeviceId": device.id,
             "DeviceName": device.name,
             "ThingName": device.id,
-            "Endpoint": f"{endpoints.mqtt_host}:{endpoints.mqtt_port}",
+            "Endpoint": endpoints.claims,
             "HttpsEndpoint": endpoints.https_url,
             "Region": self._core.region,
             "ProvisioningTemplate": TEMPLATE,

@@ -81,6 +81,7 @@ class Device:
     provisioning: str = "AWAITING_PROVISIONING"  # DeviceStatus
     certificate_id: str | None = None  # the one that may connect
     pending: dict[str, str] = field(default_factory=dict)  # ownership token -> certificate id
+    serials: dict[str, str] = field(default_factory=dict)  # of its certificates, by their ids
     connected: bool = False
     online: bool = False
     steady: bool = False  # heartbeats are promised until the link is lost

@@ -189,6 +189,7 @@ async def _bring_up(
             record=record,
             clock=device_clock,
             settings=Settings(quotas=plan.cloud.quotas),
+            broker=plan.cloud.broker,
         )
     )
     server = await stack.enter_async_context(CameraServer())

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-import socket
-import ssl
-import time
 from typing import TYPE_CHECKING, Any
 
 import aiomqtt
@@ -18,18 +14,13 @@ from harness.appliance.topic import (
     CREATE_CERTIFICATE,
     REJECTED,
     job_next,
-    job_notify,
-    shadow_get,
     shadow_update,
 )
 from harness.cloud.front.broker import SUBSCRIPTIONS_MAX
-from harness.cloud.front.gate import MESSAGE_BYTES_MAX
-from harness.cloud.front.server import CloudServer
 from harness.cloud.front.x509 import X509Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 WAIT_S = 5.0
 SHORT_S = 0.5  # aiomqtt notices a refused handshake only by its time-out
@@ -55,37 +46,6 @@ async def refused(
     with pytest.raises(aiomqtt.MqttError):
         await client.publish(topic, payload, qos=qos, timeout=SHORT_S)
     await until(lambda: cloud.server.clients == ())
-
-
-async def test_a_device_registers_and_reports(cloud: Any) -> None:
-    device, credentials = await cloud.register("north")
-    async with cloud.mqtt(device, credentials) as client:
-        get = shadow_get(device, "device")
-        await client.subscribe(get + ACCEPTED, qos=1)
-        report = {"state": {"reported": {"software": "6.2.1", "slot": "a"}}}
-        await client.publish(shadow_update(device, "device"), json.dumps(report), qos=1)
-        await client.publish(get, "{}", qos=1)
-        topic, answer = await message(client)
-        assert topic == get + ACCEPTED
-        assert answer["state"]["reported"] == {"software": "6.2.1", "slot": "a"}
-    statuses = [v["status"] for kind, v in cloud.events if kind == "cloud.device"]
-    assert statuses == ["AWAITING_PROVISIONING", "PENDING", "OFFLINE", "ONLINE"]
-    await until(lambda: cloud.server.clients == ())
-
-
-async def test_without_a_certificate_nobody_gets_in(cloud: Any) -> None:
-    with pytest.raises(aiomqtt.MqttError):
-        async with cloud.mqtt("anyone", None, timeout_s=SHORT_S):
-            pass
-    assert cloud.server.clients == ()
-
-
-async def test_without_tls_nobody_gets_in(cloud: Any) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", cloud.server.mqtt_port)
-    writer.write(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")
-    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-        await asyncio.wait_for(reader.readexactly(4), WAIT_S)
-    writer.close()
 
 
 async def test_a_certificate_of_another_authority_is_refused(cloud: Any) -> None:
@@ -134,18 +94,6 @@ async def test_a_bad_request_for_a_certificate_is_rejected(cloud: Any) -> None:
     assert answer["code"] == "InvalidRequest"
 
 
-async def test_a_deleted_device_is_cut_off_and_stays_out(cloud: Any) -> None:
-    device, credentials = await cloud.register("north")
-    async with cloud.mqtt(device, credentials) as client:
-        await client.subscribe(job_notify(device), qos=1)
-        cloud.server.plane.call("DeleteDevice", {"DeviceId": device})
-        with pytest.raises(aiomqtt.MqttError):
-            await message(client)
-    with pytest.raises(aiomqtt.MqttError):
-        async with cloud.mqtt(device, credentials):
-            pass
-
-
 @pytest.mark.parametrize(
     "name",
     ["$aws/things/{other}/jobs/notify-next", "$aws/things/+/jobs/notify-next", "#", "$aws/#"],
@@ -168,24 +116,6 @@ async def test_publishing_for_another_device_ends_the_connection(cloud: Any) -> 
     assert "CurrentSoftware" not in described
 
 
-@pytest.mark.parametrize("payload", ["not json", "[1]", "[" * 5000, b"\xff\xfe"])
-async def test_a_payload_that_is_no_object_is_rejected(cloud: Any, payload: str | bytes) -> None:
-    device, credentials = await cloud.register("north")
-    async with cloud.mqtt(device, credentials) as client:
-        await client.subscribe(job_next(device) + REJECTED, qos=1)
-        await client.publish(job_next(device), payload, qos=1)
-        _, answer = await message(client)
-    assert answer["code"] == "InvalidJson"
-
-
-async def test_an_oversized_message_ends_the_connection(cloud: Any) -> None:
-    device, credentials = await cloud.register("north")
-    async with cloud.mqtt(device, credentials, timeout_s=SHORT_S) as client:
-        large = json.dumps({"state": "x" * (2 * MESSAGE_BYTES_MAX)})
-        with pytest.raises(aiomqtt.MqttError):
-            await client.publish(shadow_update(device, "device"), large, qos=1)
-
-
 async def test_subscriptions_are_bounded(cloud: Any) -> None:
     device, credentials = await cloud.register("north")
     async with cloud.mqtt(device, credentials) as client:
@@ -193,90 +123,3 @@ async def test_subscriptions_are_bounded(cloud: Any) -> None:
         granted = await client.subscribe(names)
     codes = [code if isinstance(code, int) else code.value for code in granted]
     assert codes == [1] * SUBSCRIPTIONS_MAX + [0x80]
-
-
-async def test_messages_come_in_order(cloud: Any) -> None:
-    device, credentials = await cloud.register("north")
-    async with cloud.mqtt(device, credentials) as client:
-        get = shadow_get(device, "device")
-        await client.subscribe(get + ACCEPTED, qos=1)
-        for number in range(20):
-            report = {"state": {"reported": {"uptime_s": number}}}
-            await client.publish(shadow_update(device, "device"), json.dumps(report), qos=1)
-            await client.publish(get, "{}", qos=1)
-        seen = [(await message(client))[1]["state"]["reported"]["uptime_s"] for _ in range(20)]
-    assert seen == list(range(20))
-
-
-async def test_connecting_again_takes_the_place(cloud: Any) -> None:
-    device, credentials = await cloud.register("north")
-    async with cloud.mqtt(device, credentials) as first:
-        await first.subscribe(job_notify(device), qos=1)
-        async with cloud.mqtt(device, credentials) as second:
-            with pytest.raises(aiomqtt.MqttError):
-                await message(first)
-            await second.subscribe(job_next(device) + ACCEPTED, qos=1)
-            await second.publish(job_next(device), "{}", qos=1)
-            assert (await message(second))[0] == job_next(device) + ACCEPTED
-            assert cloud.server.plane._core.store.devices[device].connected
-        await until(lambda: not cloud.server.plane._core.store.devices[device].connected)
-
-
-async def test_a_client_can_be_cut_off(cloud: Any) -> None:
-    device, credentials = await cloud.register("north")
-    async with cloud.mqtt(device, credentials) as client:
-        cloud.server.disconnect(device)
-        with pytest.raises(aiomqtt.MqttError):
-            await message(client)
-    await until(lambda: cloud.server.clients == ())
-    async with cloud.mqtt(device, credentials):
-        assert cloud.server.clients == (device,)
-
-
-async def test_silence_beyond_the_keep_alive_ends_the_connection(cloud: Any) -> None:
-    """A peer that vanished without closing is found out; amqtt alone would wait for ever."""
-    device, credentials = await cloud.register("north")
-    context = credentials.context()
-    reader, writer = await asyncio.open_connection("127.0.0.1", cloud.server.mqtt_port, ssl=context)
-    name = device.encode()
-    variable = b"\x00\x04MQTT\x04\x02\x00\x01" + len(name).to_bytes(2, "big") + name
-    writer.write(bytes([0x10, len(variable)]) + variable)
-    assert await asyncio.wait_for(reader.readexactly(4), WAIT_S) == b"\x20\x02\x00\x00"
-    assert await asyncio.wait_for(reader.read(1), WAIT_S) == b""
-    writer.close()
-    await until(lambda: cloud.server.clients == ())
-
-
-async def test_old_tls_is_refused(cloud: Any) -> None:
-    _, credentials = await cloud.register("north")
-    context = credentials.context()
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises((ssl.SSLError, OSError)):
-        await asyncio.open_connection("127.0.0.1", cloud.server.mqtt_port, ssl=context)
-
-
-async def test_stopping_is_prompt_with_clients_connected(tmp_path: Path, cloud: Any) -> None:
-    """Everything closes within moments although a client neither answers nor leaves."""
-    before = asyncio.all_tasks()
-    server = CloudServer(
-        state_dir=tmp_path / "second", draw=random.Random(2), record=lambda *_: None
-    )
-    async with server:
-        cloud.server, kept = server, cloud.server
-        device, credentials = await cloud.register("north")
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", server.mqtt_port, ssl=credentials.context()
-        )
-        idle = socket.create_connection(("127.0.0.1", server.mqtt_port))
-        name = device.encode()
-        variable = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(name).to_bytes(2, "big") + name
-        writer.write(bytes([0x10, len(variable)]) + variable)
-        assert await asyncio.wait_for(reader.readexactly(4), WAIT_S) == b"\x20\x02\x00\x00"
-        began_s = time.monotonic()
-    took_s = time.monotonic() - began_s
-    cloud.server = kept
-    writer.close()
-    idle.close()
-    assert took_s < WAIT_S
-    await until(lambda: asyncio.all_tasks() <= before)

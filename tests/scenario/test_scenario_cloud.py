@@ -1,4 +1,4 @@
-"""Quotas in files: chosen as a whole or one by one, mistakes with their place, limits on steps."""
+"""The control plane in files: its broker, its quotas as a whole or one by one, and mistakes."""
 
 from __future__ import annotations
 
@@ -72,6 +72,14 @@ QUOTED: dict[str, Any] = {
 def test_a_scenario_chooses_its_quotas(write: Any, choice: str, quotas: Quotas) -> None:
     path = write(("workload:\n", f"{choice}\nworkload:\n"))
     assert compile_plan(load(path)).cloud.quotas == quotas
+
+
+def test_a_scenario_chooses_its_broker(write: Any) -> None:
+    path = write(("workload:\n", "cloud: {broker: mosquitto}\nworkload:\n"))
+    assert compile_plan(load(path)).cloud.broker == "mosquitto"
+    path = write(("workload:\n", "cloud: {broker: emqx}\nworkload:\n"))
+    with pytest.raises(ScenarioInvalid, match="`emqx` is not allowed for `broker`"):
+        load(path)
 
 
 @pytest.mark.parametrize("choice", ["some", "5", "[off]", "{devices: none}", "{rates: off}"])
