@@ -199,6 +199,40 @@ class Freeze(CameraFault):
     at_s: float = _number(0.0, 0.0, 3600.0, "s", "which moment of its loop is shown")
 
 
+@dataclass(frozen=True, slots=True)
+class Black(CameraFault):
+    verb = "black"
+    does = "black pictures, as with a covered lens; time stamps go on"
+    pictures = True
+
+
+@dataclass(frozen=True, slots=True)
+class OtherCodec(CameraFault):
+    verb = "codec"
+    does = "another codec than H.264: in new sessions as said in SDP, in open ones without a word"
+    pictures = True
+    codec: str = dataclasses.field(
+        default="h265", metadata={"says": "which one", "choices": ("h265", "mjpeg")}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution(CameraFault):
+    verb = "resolution"
+    does = "another size of pictures, from the next key frame on"
+    pictures = True
+    width_px: int = _number(0, 0, SIZE_PX_MAX, "pixels", "even; 0: half of what it was")
+    height_px: int = _number(0, 0, SIZE_PX_MAX, "pixels", "even; 0: half of what it was")
+
+
+@dataclass(frozen=True, slots=True)
+class Gop(CameraFault):
+    verb = "gop"
+    does = "another distance of key frames; its loop begins with one anyway"
+    pictures = True
+    frames: int = _number(300, 1, 36_000, "frames", "from one key frame to the next")
+
+
 # --- what becomes of its packets ----------------------------------------------------------------
 
 
@@ -211,6 +245,37 @@ class Loss(CameraFault):
 
 
 @dataclass(frozen=True, slots=True)
+class BitErrors(CameraFault):
+    verb = "bit-errors"
+    does = "bits of the video are wrong; RTP headers and framing are right"
+    rate: float = _number(1e-5, 0.0, 0.01, "", "share of bits")
+    seed: int = _seed()
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate(CameraFault):
+    verb = "duplicate"
+    does = "packets of the video are sent twice"
+    rate: float = _number(0.05, 0.0, 1.0, "", "share of packets")
+    seed: int = _seed()
+
+
+@dataclass(frozen=True, slots=True)
+class Reorder(CameraFault):
+    verb = "reorder"
+    does = "packets change places with the next one, frames of one packet with the next frame"
+    rate: float = _number(0.05, 0.0, 1.0, "", "share of packets")
+    seed: int = _seed()
+
+
+@dataclass(frozen=True, slots=True)
+class Burst(CameraFault):
+    verb = "burst"
+    does = "frames are held back and sent all at once, again and again"
+    hold_s: float = _number(2.0, 0.01, HOLD_S_MAX, "s", "from one burst to the next")
+
+
+@dataclass(frozen=True, slots=True)
 class Jitter(CameraFault):
     verb = "jitter"
     does = "every frame is sent late by a time of its own; none overtakes another"
@@ -218,13 +283,47 @@ class Jitter(CameraFault):
     seed: int = _seed()
 
 
+# --- what it says of time and of itself ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceReset(CameraFault):
+    verb = "sequence-reset"
+    does = "RTP sequence numbers go on from another one, once"
+    momentary = True
+    first: int = _number(0, 0, 0xFFFF, "", "the next one")
+
+
+@dataclass(frozen=True, slots=True)
+class SsrcReset(CameraFault):
+    verb = "ssrc-reset"
+    does = "the video has another SSRC from now on, as after a restart of the encoder"
+    momentary = True
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampJump(CameraFault):
+    verb = "timestamp-jump"
+    does = "RTP time stamps jump once, forward or back, and go on from there"
+    momentary = True
+    by_s: float = _number(3600.0, -86_400.0, 86_400.0, "s", "how far; back where negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift(CameraFault):
+    verb = "drift"
+    does = "the RTP clock runs fast or slow; after the heal it is right, without a jump"
+    ppm: float = _number(100.0, -200_000.0, 200_000.0, "ppm", "how fast; slow where negative")
+
+
 FAULTS: Mapping[str, type[CameraFault]] = {
     kind.verb: kind
     for kind in (
         *(Offline, Refused, Blackhole, HalfOpen, Teardown),
         *(NotFound, Password, SlowDescribe, BrokenPipe),
-        *(Stall, Freeze),
-        *(Loss, Jitter),
+        *(Stall, Freeze, Black, OtherCodec, Resolution, Gop),
+        *(Loss, BitErrors, Duplicate, Reorder, Jitter, Burst),
+        *(SequenceReset, SsrcReset, TimestampJump, Drift),
     )
 }
 

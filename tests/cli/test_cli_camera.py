@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.camera.fleet.cameras import Row
+from harness.camera.fleet.verb import VERBS
 from harness.cli.app import run
 from harness.cli.camera_serve import PASSWORD_VARIABLE, View, credentials, profiles
 from harness.errors import InputError
@@ -140,6 +141,14 @@ def test_serve_until_told_to_stop(
         assert run(["camera", "set", "small-2", "online", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["camera"]["state"] == "online"
         assert ask(urls[1]) == "RTSP/1.0 200 OK"
+        assert run(["camera", "set", "small-1", "not-found"]) == 0
+        assert run(["camera", "set", "small-1", "jitter", "most_s=0.5", "seed=4"]) == 0
+        assert capsys.readouterr().out.splitlines()[1].endswith("  not-found,jitter")
+        assert ask(urls[0]) == "RTSP/1.0 404 Not Found"
+        assert run(["camera", "set", "small-1", "jitter", "most_s=31"]) == 2
+        assert "0.001 to 30 s" in capsys.readouterr().err
+        assert run(["camera", "set", "small-1", "heal"]) == 0
+        assert ask(urls[0]) == "RTSP/1.0 200 OK"
         process.send_signal(ending)
         out, err = process.communicate(timeout=START_TIMEOUT_S)
         assert process.returncode == 0
@@ -236,6 +245,18 @@ def test_wrong_use(
     assert message in err
     assert out == ""
     assert "Traceback" not in err
+
+
+def test_verbs_are_listed_with_their_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["camera", "verbs"]) == 0
+    out = capsys.readouterr().out
+    assert "loss            packets of the video are lost" in out
+    assert "    rate [0.05]: share of packets; a number, 0 to 1\n" in out
+    assert run(["camera", "verbs", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["schema"] == 1
+    assert value["verbs"].keys() == VERBS.keys()
+    assert value["verbs"]["codec"]["parameters"]["codec"]["range"] == "one of h265, mjpeg"
 
 
 def test_profiles_by_name_and_by_file(home: Path) -> None:

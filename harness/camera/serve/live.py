@@ -9,24 +9,23 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.camera.serve import quirk
+from harness.camera.serve.rtp_clock import RtpClock
 from harness.camera.serve.session import METADATA, VIDEO, Flow, Session
 from harness.camera.serve.trouble import Trouble
-from harness.camera.wire import rtp
 from harness.camera.wire.transport import TRANSPORTS
 from harness.fault.camera import Offline, Stall
 from harness.scenario.quirk import NONE as NO_QUIRKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from harness.camera.picture.clip import Clip
-    from harness.camera.picture.variant import Change
+    from harness.camera.serve.clockwork import Clockwork, Outlet
     from harness.camera.serve.outbox import SessionAccount
     from harness.camera.serve.packed import PackedClip, PackedUnit
-    from harness.camera.serve.trouble import Port
     from harness.camera.wire.auth import Credentials
     from harness.fault.camera import CameraFault
     from harness.scenario.quirk import Quirks
@@ -34,53 +33,6 @@ if TYPE_CHECKING:
 FRESH_KEY_S = 0.1  # a key frame as young as this still starts a reader at once
 LATE_MAX_S = 1.0  # frames later than this are dropped: a camera does not send the past
 ACCOUNTS_MAX = 10_000  # finished sessions remembered per camera
-
-
-class Timed(Protocol):
-    """What sends frames by the clock: a live camera, or one reader's playback."""
-
-    due_s: float
-
-    def emit(self, now_s: float) -> None:
-        """Send what is due and set `due_s` anew."""
-
-
-class Clockwork(Protocol):
-    """What a camera needs of its server."""
-
-    def schedule(self, timed: Timed) -> None:
-        """Have `emit` called when `due_s` comes."""
-
-    def has_port(self, camera: Camera) -> bool:
-        """Whether `camera` has a port of its own."""
-
-    def set_port(self, camera: Camera, state: Port) -> None:
-        """What becomes of connections that are made to the own port of `camera`."""
-
-    def reset(self, camera: Camera, *, hushed: bool = False) -> None:
-        """Reset the connections to `camera`, or those that are hushed for it."""
-
-    def dismiss(self, camera: Camera) -> None:
-        """End the sessions of `camera`, and tell the readers."""
-
-    def hush(self, camera: Camera) -> None:
-        """Be silent on all connections to `camera`."""
-
-    def has_pictures(self, camera: Camera, change: Change) -> bool:
-        """Whether what `camera` shows with `change` is made."""
-
-    async def prepare_pictures(self, camera: Camera, change: Change) -> None:
-        """Make it, without holding up the loop."""
-
-    def pictures(self, camera: Camera, change: Change | None) -> PackedClip:
-        """What was made, or with None the camera's own."""
-
-
-class Outlet(Protocol):
-    """Where the frames of a camera go: a reader, or a detour on the way to all of them."""
-
-    def deliver(self, frame: int, unit: PackedUnit) -> None:
-        """A frame, patched; `unit` is not kept."""
 
 
 class _Switch:
@@ -135,15 +87,15 @@ class Camera:
         self._playing: list[Session] = []
         self._outlets: Sequence[Outlet] = self._playing
         self._coming: _Switch | None = None
-        self._rate = clip.clip.spec.rate
-        self._fps = float(self._rate)
+        rate = clip.clip.spec.rate
+        self._fps = float(rate)
         # Not random: the same camera of the same site always looks the same on the wire.
         identity = hashlib.sha256(f"{name}\0{path}\0{clip.clip.spec.key}".encode()).digest()
         self.ssrc = int.from_bytes(identity[:4], "big")
-        self._timestamp_base = int.from_bytes(identity[4:8], "big")
         self._sequence_base = int.from_bytes(identity[8:10], "big")
-        self._rewind_ticks = quirk.rewind_ticks(quirks)
-        self._bend: Callable[[int], int] | None = self._rewind if self._rewind_ticks else None
+        base = int.from_bytes(identity[4:8], "big")
+        self._clock = RtpClock(rate, base, quirk.rewind_ticks(quirks))
+        self._stamp = self._clock.stamp
         self.trouble = Trouble(self, clockwork)
 
     @property
@@ -195,17 +147,11 @@ class Camera:
 
     def timestamp_at(self, now_s: float) -> int:
         """The RTP clock at `now_s`."""
-        ticks = round((now_s - self.epoch_s) * rtp.CLOCK_HZ)
-        if self._bend is not None:
-            ticks = self._bend(ticks)
-        return self._timestamp_base + ticks & 0xFFFFFFFF
+        return self._clock.stamp_after(now_s - self.epoch_s)
 
     def timestamp(self, frame: int) -> int:
-        """RTP time stamp of `frame`, exact for rates such as 30000/1001."""
-        ticks = frame * rtp.CLOCK_HZ * self._rate.denominator // self._rate.numerator
-        if self._bend is not None:
-            ticks = self._bend(ticks)
-        return self._timestamp_base + ticks & 0xFFFFFFFF
+        """RTP time stamp of `frame`."""
+        return self._stamp(frame)
 
     def sequence(self, frame: int) -> int:
         """RTP sequence number of the first packet of `frame`."""
@@ -218,9 +164,6 @@ class Camera:
             return self.sequence(frame)
         ahead = coming.packed.packets_before(frame) - coming.packed.packets_before(coming.at)
         return self.sequence(coming.at) + ahead & 0xFFFF
-
-    def _rewind(self, ticks: int) -> int:
-        return ticks % self._rewind_ticks
 
     # --- what a scenario does to a camera ---------------------------------------------------
 
@@ -274,6 +217,23 @@ class Camera:
     def turn_off_to(self, detour: Outlet | None) -> None:
         """Frames go to `detour`, which passes them on; with None to the readers again."""
         self._outlets = self._playing if detour is None else [detour]
+
+    def restart_sequence(self, first: int) -> None:
+        """The next packet has the sequence number `first`."""
+        self._sequence_base += first - self.sequence(self.next_frame)
+
+    def change_ssrc(self) -> None:
+        """To the one that always follows the one it has."""
+        digest = hashlib.sha256(f"{self.name}\0{self.path}\0{self.ssrc}".encode()).digest()
+        self.ssrc = int.from_bytes(digest[:4], "big")
+
+    def jump(self, by_s: float) -> None:
+        """Time stamps go on `by_s` later, or earlier."""
+        self._clock.jump(by_s)
+
+    def drift(self, ppm: float) -> None:
+        """The RTP clock is so much too fast from the next frame on; 0: it is right."""
+        self._clock.drift(ppm, self.next_frame if self.due_s < math.inf else self._frame_now())
 
     def show(self, packed: PackedClip) -> None:
         """Send other pictures, of the same rate, from their next key frame on."""
@@ -415,7 +375,7 @@ class Camera:
 
     def _patched(self, frame: int) -> PackedUnit:
         unit = self._packed.units[frame % len(self._packed.units)]
-        unit.patch(self.sequence(frame), self.timestamp(frame), self.ssrc)
+        unit.patch(self.sequence(frame), self._stamp(frame), self.ssrc)
         return unit
 
     def _captured_between(self, first: int, end: int) -> int:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from harness.camera.picture.clip import Clip
     from harness.camera.picture.variant import Change
-    from harness.camera.serve.live import Timed
+    from harness.camera.serve.clockwork import Timed
     from harness.scenario.quirk import Quirks
 
 SESSION_TIMEOUT_S = 60.0

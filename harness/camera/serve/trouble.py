@@ -10,22 +10,26 @@ from __future__ import annotations
 import enum
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.camera.picture.variant import Change
 from harness.camera.serve.detour import Detour
 from harness.camera.wire.rtsp import Response
 from harness.errors import InputError
 from harness.fault import camera as faults
+from harness.scenario.coding import CODECS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from harness.camera.serve.live import Camera, Clockwork
+    from harness.camera.picture.clip import Clip
+    from harness.camera.serve.clockwork import Clockwork
+    from harness.camera.serve.live import Camera
     from harness.camera.wire.rtsp import Request
     from harness.fault.camera import CameraFault
 
     Step: TypeAlias = "Callable[[Trouble], None]"
+    Strike: TypeAlias = "Callable[[Trouble, Any], None]"  # and the fault itself
 
 USER = "admin"  # of a camera that nobody needed a password for, until it was changed
 
@@ -67,7 +71,7 @@ class Trouble:
 
     async def prepare(self, fault: CameraFault) -> None:
         """Make the pictures that `fault` shows, where it shows others. The loop goes on."""
-        change = change_of(fault)
+        change = change_of(fault, self.camera.clip)
         if change is not None:
             await self.clockwork.prepare_pictures(self.camera, change)
 
@@ -84,7 +88,7 @@ class Trouble:
                 f"camera {self.camera.name}: {kind.verb} on a port that it shares",
                 hint="give it a port or an address of its own (--own-ports, --addresses)",
             )
-        change = change_of(fault)
+        change = change_of(fault, self.camera.clip)
         if change is not None and not self.clockwork.has_pictures(self.camera, change):
             raise InputError(
                 f"camera {self.camera.name}: the pictures of {kind.verb} are not made yet",
@@ -98,17 +102,19 @@ class Trouble:
         if kind.pictures:
             for other in [other for other in self.acting if other.pictures]:
                 del self.acting[other]
-        if not kind.momentary:
+        if kind.momentary:
+            _MOMENTS[kind](self, fault)
+        else:
             self.acting[kind] = fault
-        strike, _ = _STEPS[kind]
-        strike(self)
+            begin, _ = _STEPS[kind]
+            begin(self)
 
     def heal(self, kind: type[CameraFault] | None = None) -> None:
         """End the fault of `kind`, or all of them. What does not act is healed already."""
         for one in tuple(self.acting) if kind is None else (kind,):
             if self.acting.pop(one, None) is not None:
-                _, mend = _STEPS[one]
-                mend(self)
+                _, end = _STEPS[one]
+                end(self)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -184,46 +190,73 @@ class Trouble:
                 self.camera.turn_off_to(None)
 
     def set_pictures(self) -> None:
-        change = next(filter(None, map(change_of, self.acting.values())), None)
-        self.camera.show(self.clockwork.pictures(self.camera, change))
+        camera = self.camera
+        changes = (change_of(fault, camera.clip) for fault in self.acting.values())
+        change = next(filter(None, changes), None)
+        camera.show(self.clockwork.pictures(camera, change))
+
+    def set_clock(self) -> None:
+        drift = self.acting.get(faults.Drift)
+        self.camera.drift(drift.ppm if isinstance(drift, faults.Drift) else 0.0)
 
 
-def change_of(fault: CameraFault) -> Change | None:
-    """The pictures that a fault wants instead of the camera's own."""
-    if isinstance(fault, faults.Freeze):
-        return Change(still_s=fault.at_s)
-    return None
+def change_of(fault: CameraFault, clip: Clip) -> Change | None:
+    """The pictures that a fault wants instead of `clip`, which is the camera's own."""
+    match fault:
+        case faults.Freeze(at_s=at_s):
+            return Change(still_s=at_s)
+        case faults.Black():
+            return Change(black=True)
+        case faults.OtherCodec(codec=name):
+            return Change(codec=next(codec for codec in CODECS if codec == name))
+        case faults.Resolution(width_px=width, height_px=height):
+            half = (clip.spec.width_px // 4 * 2, clip.spec.height_px // 4 * 2)
+            return Change(width_px=width or half[0], height_px=height or half[1])
+        case faults.Gop(frames=frames):
+            return Change(gop_frames=frames)
+        case _:
+            return None
 
 
-def _camera(step: Callable[[Camera], None]) -> Step:
-    return lambda trouble: step(trouble.camera)
+def _nothing(_: Trouble) -> None:
+    """`react` looks at what acts."""
 
 
 _PORT = (Trouble.set_port, Trouble.set_port)
-_ANSWER = (lambda _: None, lambda _: None)  # `react` looks at what acts
 _WAY = (Trouble.set_way, Trouble.set_way)
 _PICTURES = (Trouble.set_pictures, Trouble.set_pictures)
 
-# What happens when a fault begins, and when it ends.
+# What is done when a fault begins, and when it ends.
 _STEPS: Mapping[type[CameraFault], tuple[Step, Step]] = {
     faults.Offline: _PORT,
     faults.Refused: _PORT,
     faults.Blackhole: _PORT,
     faults.HalfOpen: (Trouble.hush, Trouble.wake),
-    faults.Teardown: (lambda trouble: trouble.clockwork.dismiss(trouble.camera), lambda _: None),
-    faults.NotFound: _ANSWER,
+    faults.NotFound: (_nothing, _nothing),
     faults.Password: (Trouble.change_password, Trouble.change_password),
-    faults.SlowDescribe: (lambda _: None, Trouble.answer_now),
-    faults.BrokenPipe: _ANSWER,
-    faults.Stall: (_camera(lambda c: c.stop_sending()), _camera(lambda c: c.start_sending())),
-    faults.Freeze: _PICTURES,
+    faults.SlowDescribe: (_nothing, Trouble.answer_now),
+    faults.BrokenPipe: (_nothing, _nothing),
+    faults.Stall: (lambda t: t.camera.stop_sending(), lambda t: t.camera.start_sending()),
+    **dict.fromkeys((kind for kind in faults.FAULTS.values() if kind.pictures), _PICTURES),
     faults.Loss: _WAY,
+    faults.BitErrors: _WAY,
+    faults.Duplicate: _WAY,
+    faults.Reorder: _WAY,
     faults.Jitter: _WAY,
+    faults.Burst: _WAY,
+    faults.Drift: (Trouble.set_clock, Trouble.set_clock),
+}
+# What is done once, of those that are over in a moment.
+_MOMENTS: Mapping[type[CameraFault], Strike] = {
+    faults.Teardown: lambda t, _: t.clockwork.dismiss(t.camera),
+    faults.SequenceReset: lambda t, fault: t.camera.restart_sequence(fault.first),
+    faults.SsrcReset: lambda t, _: t.camera.change_ssrc(),
+    faults.TimestampJump: lambda t, fault: t.camera.jump(fault.by_s),
 }
 _OF_PORTS = {faults.Refused, faults.Blackhole}
 _OF_RECORDINGS = {
     *(faults.Offline, faults.Refused, faults.Blackhole, faults.Teardown),
     *(faults.NotFound, faults.Password, faults.SlowDescribe, faults.BrokenPipe, faults.Stall),
 }
-_HOLDING = {faults.Jitter}
-_OF_THE_WAY = {faults.HalfOpen, faults.Loss, *_HOLDING}
+_HOLDING = {faults.Reorder, faults.Jitter, faults.Burst}
+_OF_THE_WAY = {faults.HalfOpen, faults.Loss, faults.BitErrors, faults.Duplicate, *_HOLDING}

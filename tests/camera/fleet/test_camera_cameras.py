@@ -234,6 +234,10 @@ async def test_workers_each_have_their_share(cache_dir: Path, connect: Connect) 
             assert len(await client.take(2)) == 2
         assert [row.readers for row in await keeper.rows()] == [1, 1, 1]
         assert (await keeper.set("door-3", "stall")).state == "stalled"
+        assert (await keeper.set("door-2", "black")).faults == ["black"]
+        with pytest.raises(InputError, match="gop: frames '0'"):
+            await keeper.set("door-2", "gop", {"frames": "0"})
+        assert (await keeper.set("door-2", "heal")).faults == []
         with pytest.raises(InputError, match="no camera 'x'"):
             await keeper.set("x", "stall")
         with pytest.raises(InputError, match="unknown verb 'burn'") as caught:
@@ -273,8 +277,20 @@ async def test_control_socket(fleet: Fleet, runtime: Path) -> None:
         request = {"do": "set", "camera": "door-1", "verb": "offline"}
         assert (await control.ask(path, request))["camera"]["state"] == "offline"
         assert (await fleet.rows())[0].state == "offline"
+        lossy: dict[str, Any] = {**request, "verb": "loss", "with": {"rate": "0.5", "seed": 3}}
+        assert (await control.ask(path, lossy))["camera"]["faults"] == ["offline", "loss"]
+        assert Loss(rate=0.5, seed=3) in fleet.cameras["door-1"][1][0].faults
+        with pytest.raises(InputError, match="loss: rate 'most'") as caught:
+            await control.ask(path, {**lossy, "with": {"rate": "most"}})
+        assert "a number, 0 to 1" in caught.value.hint
         verbs = (await control.ask(path, {"do": "verbs"}))["verbs"]
         assert verbs.keys() == VERBS.keys()
+        assert verbs["gop"]["parameters"]["frames"] == {
+            "says": "from one key frame to the next",
+            "type": "int",
+            "range": "a whole number, 1 to 36000 frames",
+            "default": 300,
+        }
         with pytest.raises(InputError, match="no camera 'x'"):
             await control.ask(path, {**request, "camera": "x"})
         with pytest.raises(InputError, match="is in use"):

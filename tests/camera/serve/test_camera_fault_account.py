@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,19 +13,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.camera.picture.variant import load_variant
+from harness.camera.serve import detour
 from harness.camera.serve.detour import Detour
 from harness.camera.serve.packed import PackedClip
 from harness.camera.serve.session import VIDEO, Flow, TcpCarrier
 from harness.camera.serve.trouble import change_of
+from harness.camera.wire.rtp import SenderReport
 from harness.errors import InputError
 from harness.fault.camera import (
     FAULTS,
+    BitErrors,
+    Black,
+    Burst,
     CameraFault,
+    Drift,
+    Duplicate,
     Freeze,
     HalfOpen,
     Jitter,
     Loss,
+    Reorder,
+    SequenceReset,
+    SsrcReset,
     Stall,
+    TimestampJump,
     fault,
 )
 
@@ -33,10 +46,15 @@ if TYPE_CHECKING:
 
     from harness.camera.picture.clip import Clip
     from harness.camera.picture.variant import Change
-    from harness.camera.serve.live import Camera, Timed
+    from harness.camera.serve.clockwork import Timed
+    from harness.camera.serve.live import Camera
     from harness.camera.serve.session import Session
 
-WAYS = (Stall(), HalfOpen(), Loss(rate=0.3), Jitter(most_s=0.4), Freeze(at_s=1.0))
+WAYS = (
+    *(Stall(), HalfOpen(), Loss(rate=0.3), BitErrors(rate=1e-3), Duplicate(rate=0.3)),
+    *(Reorder(rate=0.3), Jitter(most_s=0.4), Burst(hold_s=0.3), Drift(ppm=5000.0)),
+    *(Freeze(at_s=1.0), Black(), SequenceReset(), SsrcReset(), TimestampJump(by_s=-7.0)),
+)
 
 
 @pytest.fixture
@@ -49,7 +67,7 @@ class Film:
 
     def __init__(self, clip: Clip, cache_dir: Path) -> None:
         self.clip = clip
-        changes = [change for one in WAYS if (change := change_of(one)) is not None]
+        changes = [change for one in WAYS if (change := change_of(one, clip)) is not None]
         self.variants: dict[Change | None, PackedClip] = {
             one: PackedClip.pack(load_variant(clip, one, cache_dir)) for one in changes
         }
@@ -147,7 +165,7 @@ STEPS = st.tuples(ACTIONS, st.sampled_from([0.5, 0.1, 0.02, 1.0]))  # and how lo
 
 
 @given(steps=st.lists(STEPS, min_size=4, max_size=16))
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=150)
 def test_the_account_sums_up(film: Film, steps: list[tuple[tuple[str, Any], float]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         stop_the_clock(patch)
@@ -209,6 +227,94 @@ def test_a_reader_without_room_drops_and_loses(watched: Course) -> None:
     account = watched.session.account
     assert account.frames_dropped_at_sender == 0  # nothing came as far as that
     assert account.frames_lost["loss"] >= 29
+
+
+def test_a_burst_comes_at_once(watched: Course) -> None:
+    watched.camera.inject(Burst(hold_s=0.5))
+    before = len(watched.sink.blobs)
+    sizes = []
+    for _ in range(10):
+        watched.run(0.1)
+        sizes.append(len(watched.sink.blobs) - before)
+    assert set(sizes) <= {0, 30, 60}  # half a second of it, twice at most
+    assert 30 in sizes
+
+
+def test_duplicates_and_bit_errors(watched: Course) -> None:
+    watched.camera.inject(Duplicate(rate=1.0))
+    before = len(watched.sink.packets())
+    watched.run(0.5)
+    packets = watched.sink.packets()[before:]
+    assert packets[::2] == packets[1::2]
+    assert watched.session.account.frames_damaged == 0
+    watched.camera.heal()
+    watched.camera.inject(BitErrors(rate=0.01))
+    watched.run(0.5)
+    assert watched.session.account.frames_damaged > 20
+    packets = watched.sink.packets()
+    assert {packet.ssrc for packet in packets} == {watched.camera.ssrc}
+    assert watched.session.account.frames_lost == {}
+
+
+def test_the_share_of_wrong_bits_is_what_was_asked_for() -> None:
+    packets = [bytes(12) + bytes(12_500)] * 4  # 400,000 bits
+    chance = random.Random(1)
+    wrong = 0
+    for packet in detour._flip(BitErrors(rate=1e-3), chance, packets):
+        assert packet[:12] == bytes(12)
+        wrong += sum(byte.bit_count() for byte in packet)
+    assert 320 < wrong < 480
+    assert detour._flip(BitErrors(rate=0.0), chance, packets) == packets
+
+
+# --- clock and identity ---------------------------------------------------------------------------
+
+
+def stamps_of(course: Course) -> list[int]:
+    stamps = [packet.timestamp for packet in course.sink.packets() if packet.marker]
+    return [(two - one + (1 << 31) & 0xFFFFFFFF) - (1 << 31) for one, two in pairwise(stamps)]
+
+
+def test_drift_and_its_heal_make_no_jump(watched: Course) -> None:
+    watched.camera.inject(Drift(ppm=100_000.0))
+    watched.run(0.5)
+    watched.camera.inject(Drift(ppm=-100_000.0))
+    watched.run(0.5)
+    watched.camera.heal()
+    watched.run(0.5)
+    steps = stamps_of(watched)
+    assert sorted(set(steps)) == [1350, 1500, 1650]
+    assert steps[-20:] == [1500] * 20
+    ticks = watched.camera.timestamp_at(watched.camera.captured_s(watched.camera.next_frame))
+    assert abs(ticks - watched.camera.timestamp(watched.camera.next_frame)) <= 1
+
+
+def test_a_jump_is_one_and_reports_agree(watched: Course) -> None:
+    watched.camera.inject(TimestampJump(by_s=-100.0))
+    watched.run(0.5)
+    steps = stamps_of(watched)
+    assert [step for step in steps if step != 1500] == [1500 - 100 * 90_000]
+    assert watched.camera.faults == ()
+    watched.session.report()
+    report = SenderReport.from_bytes(watched.sink.messages[-1][4:])
+    assert abs(watched.camera.timestamp_at(CLOCK.now_s) - report.timestamp) <= 1
+
+
+def test_sequence_and_ssrc_begin_anew(watched: Course) -> None:
+    camera = watched.camera
+    before = camera.ssrc
+    camera.inject(SequenceReset(first=65_530))
+    camera.inject(SsrcReset())
+    count = len(watched.sink.packets())
+    watched.run(0.5)
+    packets = watched.sink.packets()
+    assert [p.sequence for p in packets[count:]] == [
+        (65_530 + n) & 0xFFFF for n in range(len(packets) - count)
+    ]
+    assert {p.ssrc for p in packets[:count]} == {before}
+    assert {p.ssrc for p in packets[count:]} == {camera.ssrc} != {before}
+    watched.session.report()
+    assert SenderReport.from_bytes(watched.sink.messages[-1][4:]).ssrc == camera.ssrc
 
 
 # --- other pictures -------------------------------------------------------------------------------
@@ -283,7 +389,14 @@ def pattern(clip: Clip, faults: list[CameraFault], age_s: float, channel: int = 
 
 @pytest.mark.usefixtures("stopped")
 @pytest.mark.parametrize(
-    "values", [{"verb": "loss", "rate": 0.3}], ids=lambda values: str(values["verb"])
+    "values",
+    [
+        {"verb": "loss", "rate": 0.3},
+        {"verb": "bit-errors", "rate": 1e-3},
+        {"verb": "duplicate", "rate": 0.3},
+        {"verb": "reorder", "rate": 0.3},
+    ],
+    ids=lambda values: str(values["verb"]),
 )
 def test_the_same_seed_the_same_pattern(clip: Clip, values: dict[str, Any]) -> None:
     """Frame by frame, whoever watches and since when."""
@@ -295,11 +408,13 @@ def test_the_same_seed_the_same_pattern(clip: Clip, values: dict[str, Any]) -> N
     assert first == pattern(clip, [again], 10.0, channel=4).packets()
     assert first != pattern(clip, [other], 10.0).packets()
     ahead = pattern(clip, [one], 11.0).packets()  # a second later, and what both saw of it
-    both = [packet for packet in first if packet.timestamp >= ahead[0].timestamp]
-    assert len(both) > 100
-    assert [(p.timestamp, p.payload) for p in ahead[: len(both)]] == [
-        (p.timestamp, p.payload) for p in both
+    begin, end = ahead[30].timestamp, first[-30].timestamp
+    both = [
+        [(p.timestamp, p.payload) for p in seen if begin < p.timestamp < end]
+        for seen in (first, ahead)
     ]
+    assert len(both[0]) > 50
+    assert both[0] == both[1]
 
 
 # --- what a camera says of it ---------------------------------------------------------------------

@@ -7,20 +7,22 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from harness.camera.picture.variant import DECODERS
+
 if TYPE_CHECKING:
     from harness.camera.serve.live import Camera
 
 CACHED_MAX = 64
-_DECODERS = {"h264": "h264", "h265": "hevc", "mjpeg": "mjpeg"}
 
 
 def snapshot(camera: Camera) -> bytes:
     """JPEG of the last key frame that the camera captured. Blocks for the time of one frame."""
-    units = camera.clip.access_units
-    index = int((time.monotonic() - camera.epoch_s) * camera.clip.fps) % len(units)
+    clip = camera.shown
+    units = clip.access_units
+    index = int((time.monotonic() - camera.epoch_s) * clip.fps) % len(units)
     while not units[index].key:
         index -= 1
-    return _jpeg(units[index].nals, _DECODERS[camera.clip.spec.coding.codec])
+    return _jpeg(units[index].nals, DECODERS[clip.spec.coding.codec])
 
 
 @lru_cache(maxsize=CACHED_MAX)

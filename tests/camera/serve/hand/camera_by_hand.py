@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness.camera.picture.clip import Clip
     from harness.camera.picture.variant import Change
-    from harness.camera.serve.live import Timed
+    from harness.camera.serve.clockwork import Timed
     from harness.camera.serve.outbox import SessionAccount
     from harness.camera.serve.trouble import Port
 
