@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from harness.camera.picture import cache, encode
 from harness.camera.picture.coding import changed
+from harness.errors import EngineError
 from harness.scenario.coding import H264, H265, MJPEG, Codec, Coding
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -84,19 +86,35 @@ def _coding(base: Coding, codec: Codec) -> Coding:
     return Coding(codec=codec, rate_control=base.rate_control, sei=base.sei and codec != MJPEG)
 
 
-def load_variant(base: Clip, change: Change, cache_dir: Path | None = None) -> Clip:
+def load_variant(
+    base: Clip,
+    change: Change,
+    cache_dir: Path | None = None,
+    *,
+    stop: threading.Event | None = None,
+) -> Clip:
     """`base` with `change`: from the cache, or decoded, encoded and put there. Blocks.
 
-    Raises `InputError` where it cannot be encoded or the cache directory cannot be written.
+    Raises `InputError` where it cannot be encoded or the cache directory cannot be written, and
+    `EngineError` once `stop` is set.
     """
     directory = cache_dir if cache_dir is not None else cache.default_cache_dir()
     spec, key = change.spec(base.spec), change.key(base)
     units = cache.find(directory, key)
     if units is None:
-        units = tuple(_encode(base, change, spec))
+        units = tuple(_until(stop, _encode(base, change, spec)))
         cache.store(directory, key, units)
     still = change.still(base)
     return base.altered(spec, units, key, still=still, black=change.black)
+
+
+def _until(
+    stop: threading.Event | None, units: Iterator[encode.AccessUnit]
+) -> Iterator[encode.AccessUnit]:
+    for unit in units:
+        if stop is not None and stop.is_set():
+            raise EngineError("encoding was stopped", hint="nobody waits for it any more")
+        yield unit
 
 
 def _encode(base: Clip, change: Change, spec: ClipSpec) -> Iterator[encode.AccessUnit]:

@@ -114,6 +114,8 @@ class Connection:
     def hush(self, camera: Camera) -> None:
         """Be silent from now on, and stay until the reader leaves or `camera` is healed."""
         self.hushed_for = camera
+        if self._post_half is not None:
+            self._post_half.hushed_for = camera
         self._dialogue.hush()
         self.outbox.hush()
 

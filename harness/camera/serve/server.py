@@ -8,24 +8,21 @@ async with CameraServer() as server:
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import heapq
 import itertools
 import math
-import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
 from harness.camera.picture.variant import load_variant
-from harness.camera.serve.connection import Connection
+from harness.camera.serve.listener import Listener
 from harness.camera.serve.live import Camera
 from harness.camera.serve.packed import PackedClip
 from harness.camera.serve.playback import Recording
-from harness.camera.serve.trouble import Port
 from harness.camera.serve.udp import segmentation_offload
 from harness.camera.wire.auth import DIGEST, SCHEMES, Credentials
-from harness.camera.wire.tls import TlsSocket
 from harness.camera.wire.transport import TRANSPORTS
 from harness.camera.wire.uri import normal_path
 from harness.errors import EngineError, InputError
@@ -33,143 +30,20 @@ from harness.scenario.quirk import NONE
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from harness.camera.picture.clip import Clip
     from harness.camera.picture.variant import Change
     from harness.camera.serve.clockwork import Timed
+    from harness.camera.serve.connection import Connection
+    from harness.camera.serve.trouble import Port
     from harness.scenario.quirk import Quirks
 
 SESSION_TIMEOUT_S = 60.0
 SWEEP_EVERY_S = 1.0
-CONNECTIONS_MAX = 8192
-LISTEN_BACKLOG = 512
-ACCEPTS_A_TURN = 64
-ACCEPT_RETRY_S = 0.5  # when the process has no file descriptor left
 VARIANTS_MAX = 256  # clips that faults show, in memory
 TURN_S_MAX = 0.005  # then the event loop gets a turn for requests
-
-
-class _Listener:
-    """A listening port; makes a `Connection` of what comes, for the cameras `find` knows."""
-
-    def __init__(
-        self, server: CameraServer, host: str, port: int, find: Callable[[str], Camera | None]
-    ) -> None:
-        self._server = server
-        self._loop = asyncio.get_running_loop()
-        self._retry: asyncio.TimerHandle | None = None
-        self.find = find
-        self.session_timeout_s = server.session_timeout_s
-        self.segment = server.segment
-        self.tls = server.tls is not None
-        self.tunnels: dict[str, Connection] | None = {} if server.http_tunnel else None
-        self.connections: set[Connection] = set()
-        self.state = Port.CLOSED
-        self._plug: socket.socket | None = None
-        self._socket = _bound(host, port)
-        self.port: int = self._socket.getsockname()[1]
-        try:
-            self.set(Port.OPEN)
-        except BaseException:
-            self._socket.close()
-            raise
-
-    def gone(self, connection: Connection) -> None:
-        self.connections.discard(connection)
-
-    def set(self, state: Port) -> None:
-        """Open the port, close it or let it swallow what comes; connections that are there stay.
-
-        A closed port is bound still, so that nobody else gets it, and does not listen: connecting
-        is refused. A swallowing port has a queue for one connection, which a plug of our own
-        takes: the kernel then drops every further SYN without an answer, and who connects tries
-        again until it gives up (Linux: `tcp_conn_request`, a full accept queue).
-        """
-        if state is self.state:
-            return
-        self._stop()
-        if state is Port.CLOSED:
-            address = self._socket.getsockname()
-            self._socket.close()
-            self._socket = _bound(*address[:2])
-        elif state is Port.SWALLOWING:
-            self._socket.listen(0)
-            self._plug = socket.socket(self._socket.family, socket.SOCK_STREAM)
-            self._plug.setblocking(False)
-            self._plug.connect_ex(self._socket.getsockname())
-        else:
-            self._listen()
-            self._loop.add_reader(self._socket, self._accept)
-        self.state = state
-
-    def _listen(self) -> None:
-        try:
-            self._socket.listen(LISTEN_BACKLOG)
-        except OSError as error:
-            host, port = self._socket.getsockname()[:2]
-            raise _not_ours(host, port, error) from error
-
-    def _stop(self) -> None:
-        """Accept nothing more."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self._loop.remove_reader(self._socket)
-        if self._plug is not None:
-            self._plug.close()
-            self._plug = None
-
-    def close(self) -> None:
-        """Stop listening; connections stay until they are closed or aborted."""
-        self._stop()
-        self._socket.close()
-
-    def _accept(self) -> None:
-        for _ in range(ACCEPTS_A_TURN):
-            try:
-                sock, address = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
-                self._loop.remove_reader(self._socket)
-                self._retry = self._loop.call_later(ACCEPT_RETRY_S, self._accept_again)
-                return
-            if self._server.connections >= CONNECTIONS_MAX:
-                sock.close()
-                continue
-            sock.setblocking(False)
-            peer = (str(address[0]), int(address[1]))
-            context = self._server.tls
-            link = sock if context is None else TlsSocket(sock, context)
-            self.connections.add(Connection(self, self._loop, link, peer))
-
-    def _accept_again(self) -> None:
-        self._loop.add_reader(self._socket, self._accept)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at `port`, not listening. Raises `EngineError`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setblocking(False)
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise _not_ours(host, port, error) from error
-    return sock
-
-
-def _not_ours(host: str, port: int, error: OSError) -> EngineError:
-    return EngineError(
-        f"cannot listen on {host}:{port}: {error.strerror}",
-        hint="another process holds the port; port 0 takes a free one",
-    )
 
 
 class CameraServer:
@@ -199,12 +73,13 @@ class CameraServer:
         self.session_timeout_s = session_timeout_s
         self._cache_dir = cache_dir
         self._wanted_port = port
-        self._listeners: dict[Camera | None, _Listener] = {}  # None: the shared port
+        self._listeners: dict[Camera | None, Listener] = {}  # None: the shared port
         self._shared: dict[str, Camera] = {}
         self._cameras: dict[str, Camera] = {}
         self._addresses: dict[Camera, tuple[str, int]] = {}  # of those with a port of their own
         self._beside: dict[Camera, list[Camera]] = {}  # streams on the port of another one
         self._packed: dict[tuple[str, str], PackedClip] = {}
+        self._making = asyncio.Lock()  # what two cameras want is made once
         self._variants: dict[tuple[str, str, Change], PackedClip] = {}
         self._due: list[tuple[float, int, Timed]] = []
         self._numbers = itertools.count()
@@ -214,7 +89,7 @@ class CameraServer:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._listeners[None] = _Listener(self, self.host, self._wanted_port, self._find_shared)
+        self._listeners[None] = Listener(self, self.host, self._wanted_port, self._find_shared)
         self._sweeper = self._loop.call_later(SWEEP_EVERY_S, self._sweep)
         return self
 
@@ -297,7 +172,7 @@ class CameraServer:
             self._beside[camera] = []
             host, port = address or (self.host, 0)
             find = functools.partial(self._find_own, camera)
-            listener = self._listeners[camera] = _Listener(self, host, port, find)
+            listener = self._listeners[camera] = Listener(self, host, port, find)
             self._addresses[camera] = (host, listener.port)
         else:
             self._shared[path] = camera
@@ -333,7 +208,7 @@ class CameraServer:
                 f"camera {name}: authentication {scheme!r}", hint=f"one of {', '.join(SCHEMES)}"
             )
 
-    def _listener(self, camera: Camera | None) -> _Listener:
+    def _listener(self, camera: Camera | None) -> Listener:
         try:
             return self._listeners[camera]
         except KeyError:
@@ -392,9 +267,15 @@ class CameraServer:
 
     async def prepare_pictures(self, camera: Camera, change: Change) -> None:
         """All cameras of a kind share them. Raises `InputError` for what cannot be encoded."""
-        if not self.has_pictures(camera, change):
+        async with self._making:
+            if self.has_pictures(camera, change):
+                return
             key = self._variant_key(camera, change)
-            made = await asyncio.to_thread(self._make, camera, change)
+            stop = threading.Event()
+            try:
+                made = await asyncio.to_thread(self._make, camera, change, stop)
+            finally:
+                stop.set()  # the thread does not go on for long when this is cancelled
             while len(self._variants) >= VARIANTS_MAX:
                 del self._variants[next(iter(self._variants))]  # cameras that show it have it
             self._variants[key] = made
@@ -404,8 +285,8 @@ class CameraServer:
             return self._pack(camera.clip, camera.quirks)
         return self._variants[self._variant_key(camera, change)]
 
-    def _make(self, camera: Camera, change: Change) -> PackedClip:
-        clip = load_variant(camera.clip, change, self._cache_dir)
+    def _make(self, camera: Camera, change: Change, stop: threading.Event) -> PackedClip:
+        clip = load_variant(camera.clip, change, self._cache_dir, stop=stop)
         return PackedClip.pack(clip, camera.quirks)
 
     def _variant_key(self, camera: Camera, change: Change) -> tuple[str, str, Change]:

@@ -110,6 +110,11 @@ async def test_own_ports_go_down_and_come_back(cache_dir: Path, connect: Connect
             await connect(one.url)
         await (await connect(two.url)).play(two.url)
         assert (await keeper.set("door-1", "online")).state == "online"
+        assert (await keeper.set("door-1", "refused")).faults == ["refused"]  # of all its streams
+        for url in (one.url, one.streams["sub"]):
+            with pytest.raises(ConnectionRefusedError):
+                await connect(url)
+        assert (await keeper.set("door-1", "heal")).faults == []
         for url in (one.url, one.streams["sub"]):
             await (await connect(url)).play(url)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from harness.camera.picture import variant
 from harness.camera.picture.clip import ClipSpec, load_clip
 from harness.camera.picture.variant import Change, load_variant
 from harness.camera.picture.video import load_video
-from harness.errors import InputError
+from harness.errors import EngineError, InputError
 from harness.record import framecode
 from harness.scenario.coding import H265, MJPEG, Coding
 
@@ -126,6 +127,14 @@ def test_it_is_made_once(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> No
     again = load_variant(base, change, cache_dir)
     assert again.access_units == made.access_units
     assert again.key == made.key
+
+
+def test_it_stops_when_nobody_waits(cache_dir: Path, tmp_path: Path) -> None:
+    base, stop = load_clip(SPEC, cache_dir), threading.Event()
+    stop.set()
+    with pytest.raises(EngineError, match="stopped"):
+        load_variant(base, Change(gop_frames=7), tmp_path, stop=stop)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_encoded_is_said(cache_dir: Path) -> None:

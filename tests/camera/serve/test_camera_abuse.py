@@ -133,7 +133,7 @@ async def test_half_open_connections(
 async def test_connections_are_bounded(
     server: CameraServer, camera: Camera, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.camera.serve.server.CONNECTIONS_MAX", 3)
+    monkeypatch.setattr("harness.camera.serve.listener.CONNECTIONS_MAX", 3)
     clients = [await connect(camera.url) for _ in range(3)]
     for client in clients:
         assert (await client.ask("OPTIONS", "*")).status == 200

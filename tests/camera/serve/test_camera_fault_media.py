@@ -408,14 +408,14 @@ async def test_frames_go_on_while_pictures_are_made(
 ) -> None:
     may_end, made = threading.Event(), 0
 
-    def slowly(*arguments: Any) -> Clip:
+    def slowly(*arguments: Any, **more: Any) -> Clip:
         nonlocal made
         made += 1
         assert may_end.wait(PATIENCE_S)
-        return load_variant(*arguments)
+        return load_variant(*arguments, **more)
 
     monkeypatch.setattr(server_module, "load_variant", slowly)
-    making = asyncio.ensure_future(camera.prepare_fault(Black()))
+    making = asyncio.gather(*(camera.prepare_fault(Black()) for _ in range(2)))
     before = account_of(camera).frames_sent
     await packets.until(lambda _: account_of(camera).frames_sent > before + 20)
     assert not making.done()

@@ -21,6 +21,7 @@ from harness.camera.serve.server import CameraServer
 from harness.camera.wire import tunnel
 from harness.camera.wire.rtsp import Request, Response, RtspError
 from harness.camera.wire.tls import TlsSocket
+from harness.fault.camera import BrokenPipe, HalfOpen, Teardown
 from tests.camera.conftest import Client
 
 if TYPE_CHECKING:
@@ -188,6 +189,35 @@ async def test_frames_over_http(
         await client.close()
         await until(lambda: server.connections == 0)
         assert server._listeners[None].tunnels == {}
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+async def test_faults_reach_who_is_inside(
+    clip: Clip, contexts: tuple[ssl.SSLContext, ssl.SSLContext], with_tls: bool, until: Until
+) -> None:
+    ours, theirs = contexts if with_tls else (None, None)
+    async with CameraServer(http_tunnel=True, tls=ours) as server:
+        camera = server.add("door", clip, "/door", fast_start=True)
+        for number, fault in enumerate((HalfOpen(), Teardown(), BrokenPipe())):
+            client = await open_tunnel(server.port, f"c{number}", theirs)
+            if isinstance(fault, BrokenPipe):
+                camera.inject(fault)
+                assert (await client.ask("OPTIONS", camera.url)).status == 200
+            else:
+                await client.play(camera.url)
+                await client.take(5)
+                camera.inject(fault)
+            if isinstance(fault, HalfOpen):
+                account = camera.sessions[-1]
+                await until(lambda: account.frames_lost.get("half-open", 0) > 5)  # noqa: B023
+                assert server.connections == 2
+                assert account.ended_s is None
+                camera.heal()
+            assert await client.hung_up()
+            camera.heal()
+            with contextlib.suppress(ConnectionError):
+                await client.close()
+            await until(lambda: server.connections == 0)
 
 
 async def test_plain_rtsp_goes_on_beside_tunnels(clip: Clip, connect: Connect) -> None:
