@@ -50,6 +50,20 @@ class _Switch:
         self._camera.switch()
 
 
+class _Gap:
+    """Frames that a stall takes, from `first` on; counted when the camera goes on with `at`."""
+
+    def __init__(self, first: int, camera: Camera) -> None:
+        self.first = first
+        self.at = 0
+        self.due_s = math.inf
+        self._camera = camera
+
+    def emit(self, _now_s: float) -> None:
+        self.due_s = math.inf
+        self._camera.close_gap()
+
+
 class Camera:
     """A camera of a `CameraServer`, which makes it. `path` is its place on the server."""
 
@@ -87,6 +101,7 @@ class Camera:
         self._playing: list[Session] = []
         self._outlets: Sequence[Outlet] = self._playing
         self._coming: _Switch | None = None
+        self._gap: _Gap | None = None
         rate = clip.clip.spec.rate
         self._fps = float(rate)
         # Not random: the same camera of the same site always looks the same on the wire.
@@ -198,21 +213,39 @@ class Camera:
     # --- what a fault does to a camera ------------------------------------------------------
 
     def stop_sending(self) -> None:
+        if self._gap is None and self.due_s < math.inf:
+            self._gap = _Gap(self.next_frame, self)
+        elif self._gap is not None:  # stalled again before it went on
+            self._gap.due_s = math.inf
         self._stop_clock()
 
     def start_sending(self) -> None:
-        """From the next key frame on; what was captured before it is lost."""
+        """From the next key frame on; what is captured before it is lost."""
+        if not self._playing or self.due_s < math.inf:
+            return
         first = self._packed.key_at_or_after(self._frame_now())
         for session in self._playing:
-            self._lose_stalled(session, first)
-        if self._playing and self.due_s == math.inf:
-            self._start_clock(first, first)
+            if session.flow is not Flow.STARTING:
+                session.flow = Flow.SKIPPING
+        if self._gap is not None:
+            self._gap.at, self._gap.due_s = first, self._just_before(first)
+            self._clockwork.schedule(self._gap)
+        self._start_clock(first, first)
 
-    def _lose_stalled(self, session: Session, until: int) -> None:
-        """Frames from the stall on, which stopped the clock at `next_frame`, up to `until`."""
+    def close_gap(self) -> None:
+        """The camera goes on: what the stall took is known for everybody."""
+        gap, self._gap = self._gap, None
+        if gap is not None:
+            for session in self._playing:
+                self._lose_in(gap, session, gap.at)
+
+    def _lose_in(self, gap: _Gap, session: Session, until: int) -> None:
         if session.flow is not Flow.STARTING:
-            session.lose(Stall.verb, self._captured_between(self.next_frame, until))
-            session.flow = Flow.SKIPPING
+            session.lose(Stall.verb, self._captured_between(gap.first, until))
+
+    def _just_before(self, frame: int) -> float:
+        """A moment between `frame` and the one before."""
+        return (self.captured_s(frame - 1) + self.captured_s(frame)) / 2
 
     def turn_off_to(self, detour: Outlet | None) -> None:
         """Frames go to `detour`, which passes them on; with None to the readers again."""
@@ -244,8 +277,7 @@ class Camera:
             self._take_up(packed, waiting)
             return
         at = packed.key_at_or_after(self.next_frame)
-        due_s = (self.captured_s(at - 1) + self.captured_s(at)) / 2
-        self._coming = _Switch(packed, at, due_s, self)
+        self._coming = _Switch(packed, at, self._just_before(at), self)
         self._coming.waiting = waiting
         self._clockwork.schedule(self._coming)
 
@@ -337,8 +369,8 @@ class Camera:
         """No more frames to `session`; it may start again."""
         if session in self._playing:
             self._playing.remove(session)
-            if self.stalled:
-                self._lose_stalled(session, self._frame_now())
+            if self._gap is not None:
+                self._lose_in(self._gap, session, self._frame_now())
             if self.trouble.detour is not None:
                 self.trouble.detour.forget(session)
         elif self._coming is not None and session in self._coming.waiting:
@@ -401,5 +433,7 @@ class Camera:
 
     def _stop_clock(self) -> None:
         self.due_s = math.inf
+        if self._gap is not None and not self._playing:
+            self._gap.due_s, self._gap = math.inf, None  # nobody misses anything
         if self._coming is not None:  # nobody has to wait for a key frame
             self.show(self._coming.packed)

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from harness.camera.serve.live import Camera
     from harness.camera.serve.session import Session
 
+    Step = tuple[str, Any]
+
 WAYS = (
     *(Stall(), HalfOpen(), Loss(rate=0.3), BitErrors(rate=1e-3), Duplicate(rate=0.3)),
     *(Reorder(rate=0.3), Jitter(most_s=0.4), Burst(hold_s=0.3), Drift(ppm=5000.0)),
@@ -87,46 +89,19 @@ def counted(session: Session) -> int:
 # --- the sum --------------------------------------------------------------------------------------
 
 
-class Course:
-    """A camera with one reader, what is done to them, and what was captured for the reader."""
+class Reader:
+    """A session, its outbox, and the number of frames that were captured for it."""
 
-    def __init__(self, film: Film) -> None:
-        self.clockwork = Clockwork()
-        self.clockwork.made.update(film.variants)
-        self.camera: Camera = make(film.clip, clockwork=self.clockwork)
-        self.session, self.sink = join(self.camera)
+    def __init__(self, camera: Camera) -> None:
+        self.camera = camera
+        self.session, self.sink = join(camera)
         self.captured = 0
-        self.begun: int | None = None
+        self.begun: int | None = None  # its first frame since it plays
 
-    def run(self, seconds: float) -> None:
-        until_s = CLOCK.now_s + seconds
-        while (timed := self._next()) is not None and timed.due_s <= until_s:
-            CLOCK.now_s = max(CLOCK.now_s, timed.due_s)
-            timed.emit(CLOCK.now_s)
-            self._look()
-        CLOCK.now_s = max(CLOCK.now_s, until_s)
-
-    def _next(self) -> Timed | None:
-        due = [timed for timed in self.clockwork.scheduled if timed.due_s < math.inf]
-        return min(due, key=lambda timed: timed.due_s, default=None)
-
-    def _look(self) -> None:
+    def look(self) -> None:
         playing = self.session in self.camera.playing
         if playing and self.begun is None and self.session.flow is not Flow.STARTING:
             self.begun = self.camera.next_frame - 1
-
-    def hang(self, seconds: float) -> None:
-        """The machine does nothing for a while."""
-        CLOCK.now_s += seconds
-
-    def fill(self, full: bool) -> None:
-        self.sink.full = full
-        self.sink.backlog_bytes = 1000 if full else 0
-
-    def pause(self) -> None:
-        self._capture()
-        self.session.pause()
-        assert counted(self.session) == self.captured
 
     def play(self) -> None:
         start = self.session.prepare(None)
@@ -135,11 +110,10 @@ class Course:
             if self.session.flow is not Flow.STARTING:
                 self.begun = start.first
 
-    def inject(self, fault: CameraFault) -> None:
-        self.camera.inject(fault)
-
-    def heal(self, fault: CameraFault) -> None:
-        self.camera.heal(type(fault))
+    def pause(self) -> None:
+        self._capture()
+        self.session.pause()
+        assert counted(self.session) == self.captured
 
     def leave(self) -> None:
         self._capture()
@@ -147,18 +121,66 @@ class Course:
         assert counted(self.session) == self.captured
 
     def _capture(self) -> None:
-        """What was captured for the reader so far, by the frames' numbers alone."""
+        """What was captured for it so far, by the frames' numbers alone."""
         camera = self.camera
         if self.begun is not None:
-            end = camera._frame_now() if camera.stalled else camera.next_frame
+            last_s = camera.captured_s(camera.next_frame - 1)
+            ahead = camera.stalled or last_s > CLOCK.now_s  # or waits for a key frame to go on
+            end = camera._frame_now() if ahead else camera.next_frame
             self.captured += max(end, self.begun) - self.begun
         self.begun = None
+
+    def fill(self) -> None:
+        self.sink.full, self.sink.backlog_bytes = True, 1000
+
+    def empty(self) -> None:
+        self.sink.full, self.sink.backlog_bytes = False, 0
+
+
+class Course:
+    """A camera with two readers, and what is done to it."""
+
+    def __init__(self, film: Film) -> None:
+        self.clockwork = Clockwork()
+        self.clockwork.made.update(film.variants)
+        self.camera = make(film.clip, clockwork=self.clockwork)
+        self.readers = [Reader(self.camera) for _ in range(2)]
+        self.session, self.sink = self.readers[0].session, self.readers[0].sink
+
+    def run(self, seconds: float) -> None:
+        until_s = CLOCK.now_s + seconds
+        while (timed := self._next()) is not None and timed.due_s <= until_s:
+            CLOCK.now_s = max(CLOCK.now_s, timed.due_s)
+            timed.emit(CLOCK.now_s)
+            for reader in self.readers:
+                reader.look()
+        CLOCK.now_s = max(CLOCK.now_s, until_s)
+
+    def _next(self) -> Timed | None:
+        due = [timed for timed in self.clockwork.scheduled if timed.due_s < math.inf]
+        return min(due, key=lambda timed: timed.due_s, default=None)
+
+    def act(self, step: Step) -> None:
+        what, value = step
+        if isinstance(value, CameraFault):
+            if what == "inject":
+                self.camera.inject(value)
+            else:
+                self.camera.heal(type(value))
+        elif what == "hang":  # the machine does nothing for a while
+            CLOCK.now_s += value
+        else:
+            getattr(self.readers[value], what)()
+
+    def leave(self) -> None:
+        for reader in self.readers:
+            reader.leave()
 
 
 ACTIONS = st.one_of(
     st.tuples(st.just("inject"), st.sampled_from(WAYS)),
     st.tuples(st.just("heal"), st.sampled_from(WAYS)),
-    st.sampled_from([("pause", None), ("play", None), ("fill", True), ("fill", False)]),
+    st.tuples(st.sampled_from(["pause", "play", "fill", "empty"]), st.sampled_from([0, 1])),
     st.tuples(st.just("hang"), st.sampled_from([0.2, 3.0])),
 )
 STEPS = st.tuples(ACTIONS, st.sampled_from([0.5, 0.1, 0.02, 1.0]))  # and how long it goes on
@@ -166,13 +188,13 @@ STEPS = st.tuples(ACTIONS, st.sampled_from([0.5, 0.1, 0.02, 1.0]))  # and how lo
 
 @given(steps=st.lists(STEPS, min_size=4, max_size=16))
 @settings(deadline=None, max_examples=150)
-def test_the_account_sums_up(film: Film, steps: list[tuple[tuple[str, Any], float]]) -> None:
+def test_the_account_sums_up(film: Film, steps: list[tuple[Step, float]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         stop_the_clock(patch)
         course = Course(film)
         course.run(0.5)
-        for (name, value), seconds in steps:
-            getattr(course, name)(*(() if value is None else (value,)))
+        for step, seconds in steps:
+            course.act(step)
             course.run(seconds)
         course.leave()
 
@@ -195,8 +217,9 @@ def test_a_stall_is_accounted_from_its_beginning_to_the_next_key_frame(watched: 
     watched.run(0.5)
     assert account.frames_lost == {}
     camera.resume()
-    assert account.frames_lost == {"stall": camera.next_frame - first}
+    on = camera.next_frame
     watched.run(0.5)
+    assert account.frames_lost == {"stall": on - first}
     assert account.frames_sent > sent
     assert account.frames_dropped_at_sender == 0
 
@@ -216,13 +239,13 @@ def test_jitter_holds_frames_back_in_order_and_the_heal_sends_them(watched: Cour
 def test_what_is_held_back_when_a_reader_leaves_is_lost(watched: Course) -> None:
     watched.camera.inject(Jitter(most_s=30.0))
     watched.run(0.5)
-    watched.pause()
+    watched.readers[0].pause()
     assert watched.session.account.frames_lost["jitter"] > 10
 
 
 def test_a_reader_without_room_drops_and_loses(watched: Course) -> None:
     watched.camera.inject(Loss(rate=1.0))
-    watched.fill(True)
+    watched.readers[0].fill()
     watched.run(0.5)
     account = watched.session.account
     assert account.frames_dropped_at_sender == 0  # nothing came as far as that
@@ -352,7 +375,7 @@ def test_who_comes_while_pictures_change_sees_only_the_new_ones(watched: Course)
     late.close()
 
 
-@pytest.mark.parametrize("leaves", ["the one who waits", "the one who watches"])
+@pytest.mark.parametrize("leaves", ["the one who waits", "those who watch"])
 def test_who_leaves_while_pictures_change(watched: Course, leaves: str) -> None:
     camera = watched.camera
     watched.run(0.05)
@@ -367,7 +390,8 @@ def test_who_leaves_while_pictures_change(watched: Course, leaves: str) -> None:
         assert sink.blobs == []
         assert watched.session.account.last_index == camera.next_frame - 1
     else:
-        watched.pause()
+        for reader in watched.readers:
+            reader.pause()
         watched.run(1.0)
         assert sink.packets()[0].sequence == start.sequence
         late.close()
