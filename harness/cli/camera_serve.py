@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -19,12 +18,13 @@ import click
 from harness.camera.fleet.cameras import OFFLINE, serve
 from harness.camera.fleet.control import ControlServer
 from harness.camera.fleet.post import is_loopback, posts
+from harness.cli.stopping import stoppable
 from harness.errors import InputError
 from harness.scenario import ProfileLibrary, camera_profile
 from harness.scenario.problem import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import TextIO
 
     from harness.camera.fleet.cameras import Keeper, Row
@@ -93,7 +93,7 @@ async def _serve(wanted: Wanted) -> int:
         _say(f"warning: others can reach {placing.host}; a camera without --user is open to them")
     serving = serve(kinds, count=wanted.count, workers=wanted.workers, placing=placing, tell=_say)
     async with serving as keeper, ControlServer(keeper, wanted.control) as control:
-        with _stoppable() as stop:
+        with stoppable() as stop:
             _announce(await keeper.rows(), control.path, wanted)
             await _watch(keeper, stop, sys.stderr)
     _say("stopped")
@@ -154,20 +154,6 @@ class View:
         if self._live:
             self._out.write("\n")
             self._out.flush()
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set while the block runs."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""`harness cloud ...`: the control plane's API, for clients and for readers."""
+"""`harness cloud ...`: the control plane alone, and its API for clients and for readers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 import click
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_PORT = click.IntRange(0, 65535)
+_SECONDS = click.FloatRange(min=0.0)
 
 
 @click.group("cloud")
 def cloud() -> None:
-    """The control plane: its API as a model for boto3, as OpenAPI, as a page."""
+    """The control plane: served alone; its API as a model for boto3, as OpenAPI, as a page."""
 
 
 @cloud.command("install-model")
@@ -41,3 +44,72 @@ def reference_command() -> int:
     from harness.cli import cloud_model
 
     return cloud_model.reference_page()
+
+
+@cloud.command("serve")
+@click.option(
+    "--state", type=_DIRECTORY, default="cloud-state", show_default=True, help="What is kept."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--advertise", metavar="HOST", help="How clients reach it, when not by --host.")
+@click.option("--port", type=_PORT, default=8080, show_default=True, help="API; 0: any free one.")
+@click.option("--https-port", type=_PORT, default=8443, show_default=True, help="For devices.")
+@click.option("--mqtt-port", type=_PORT, default=8883, show_default=True, help="For devices.")
+@click.option("--tls/--no-tls", default=None, help="API over HTTPS; always beyond loopback.")
+@click.option("--account", default="123456789012", show_default=True)
+@click.option("--region", default="us-east-1", show_default=True)
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Leases, claims and package jobs pass so many times faster.",
+)
+@click.option(
+    "--package-jobs-take",
+    "package_job_s",
+    type=_SECONDS,
+    metavar="SECONDS",
+    default=0.0,
+    show_default=True,
+    help="How long camera registrations and imports are under way.",
+)
+@click.option(
+    "--quotas",
+    type=click.Choice(["off", "documented"]),
+    default="off",
+    show_default=True,
+    help="The vendor's limits and rates.",
+)
+@click.option("--log", type=_FILE, help="Append the log to this file instead of stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of exports.")
+def serve_command(
+    state: Path,
+    host: str,
+    advertise: str | None,
+    port: int,
+    https_port: int,
+    mqtt_port: int,
+    tls: bool | None,
+    account: str,
+    region: str,
+    time_scale: float,
+    package_job_s: float,
+    quotas: str,
+    log: Path | None,
+    as_json: bool,
+) -> int:
+    """Run the control plane alone until Ctrl-C, and print what clients have to export.
+
+    Everything it is told is kept in --state and known again when it is started there anew, also
+    after a crash. Root keys may be given in HARNESS_CLOUD_KEYS as ACCOUNT:ID:SECRET; without one
+    for --account a key is drawn once and kept.
+    """
+    from harness.cli import cloud_serve
+
+    return cloud_serve.serve_until_stopped(
+        cloud_serve.Wanted(
+            state, host, advertise, port, https_port, mqtt_port, tls, account, region,
+            time_scale, package_job_s, quotas, log, as_json,
+        )
+    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -24,6 +24,8 @@ from harness.cloud.front.refusal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from harness.cloud.access.scope import Claim
     from harness.cloud.front.admission import Admission
     from harness.cloud.front.http_neighbour import NeighbourFront
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from harness.cloud.front.planes import Planes
     from harness.cloud.front.s3.dispatch import S3
     from harness.cloud.storage.storage import Storage
+
+HEALTH = "/health"  # asked for without a signature; no operation and no bucket is called so
 
 _logger = logging.getLogger(__name__)
 
@@ -47,8 +51,10 @@ class ApiFront:
         s3: S3,
         sts: Sts,
         neighbours: NeighbourFront,
+        health: Callable[[], Mapping[str, Any]],
         log: Log,
     ) -> None:
+        self._health = health
         self._planes = planes
         self._admission = admission
         self._storage = storage
@@ -60,6 +66,10 @@ class ApiFront:
         self.application = application(self._handle, "api", log)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.raw_path == HEALTH and "Authorization" not in request.headers:
+            request[OPERATION] = "health"
+            health = self._health()
+            return web.json_response(health, status=200 if health["status"] == "ok" else 503)
         if is_presigned_v2(split_target(request)[1]):
             return await self._s3.handle(request, None)
         try:

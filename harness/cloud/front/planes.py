@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.cloud.service.plane import ControlPlane
 
 PLANES_MAX = 32
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d", re.ASCII)
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d", re.ASCII)
 
 Make: TypeAlias = "Callable[[str, str], ControlPlane]"  # account, region
 
@@ -31,7 +31,7 @@ class Planes:
         """Raises `Refused` for a region that cannot be, or when there are too many planes."""
         plane = self._planes.get((account, region))
         if plane is None:
-            if not _REGION.fullmatch(region):
+            if not REGION.fullmatch(region):
                 message = f"Credential should be scoped to a valid region, not '{region}'."
                 raise Refused(Reason.MALFORMED, message)
             if len(self._planes) >= PLANES_MAX:

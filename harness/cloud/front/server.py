@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
+from harness import __version__
 from harness.cloud.front.admission import Admission
 from harness.cloud.front.broker import EmbeddedBroker
 from harness.cloud.front.brokers import KINDS, ClaimsOnly, SplitBroker
@@ -20,6 +21,7 @@ from harness.cloud.front.http_device import DeviceFront
 from harness.cloud.front.http_neighbour import NeighbourFront
 from harness.cloud.front.http_sts import Sts
 from harness.cloud.front.keys import kept_keyring
+from harness.cloud.front.listener import TRAFFIC
 from harness.cloud.front.mosquitto import MosquittoBroker
 from harness.cloud.front.planes import Planes
 from harness.cloud.front.s3.dispatch import S3
@@ -69,6 +71,9 @@ class CloudServer:
     drawn once, kept in the state and readable as `root_key`. Beyond loopback the API is HTTPS
     only, as with `tls`.
 
+    Clients are told to come to `advertised`, which is `host` unless that is no place to come to.
+    The end waits `finish_s` for requests that are being answered.
+
     `broker` is `embedded` or `mosquitto`, which must be installed; then claims connect to
     `claim_port` and devices to `mqtt_port`, and else both to the same.
 
@@ -80,6 +85,7 @@ class CloudServer:
     keyring: Keyring
     root_key: AccessKey
     neighbours: Neighbours
+    ca_path: Path
     api_url: str
     https_url: str
     api_port: int
@@ -104,6 +110,8 @@ class CloudServer:
         keys: Sequence[tuple[str, str, str]] = (),
         tls: bool = False,
         broker: str = "embedded",
+        advertised: str = "",
+        finish_s: float = CLOSE_TIMEOUT_S / 2,
         log: Log = _no_log,
     ) -> None:
         if broker not in KINDS:
@@ -120,7 +128,10 @@ class CloudServer:
         self._region = region
         self._keys = keys
         self._log = log
-        self.tls = tls or not _is_loopback(host)
+        self.tls = tls or not is_loopback(host)
+        self._advertised = advertised or host
+        self._finish_s = finish_s
+        self._began_s = time.monotonic()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -157,6 +168,20 @@ class CloudServer:
                 end.cancel()
             return next(iter(done)).result()
 
+    def health(self) -> Mapping[str, Any]:
+        """Whether the server does what it should, and how much it holds."""
+        planes = [
+            {"account": plane.account, "region": plane.region, **plane.counts()}
+            for plane in self.planes
+        ]
+        return {
+            "status": "failing" if self._storage.failure else "ok",
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._began_s, 3),
+            "connections": len(self.clients),
+            "planes": planes,
+        }
+
     @property
     def clients(self) -> tuple[str, ...]:
         """Ids of the MQTT clients connected now."""
@@ -175,8 +200,8 @@ class CloudServer:
         if split:
             sockets["mqtt"] = self._bind(stack, "claims", 0)
             self.claim_port = int(sockets["mqtt"].getsockname()[1])
-        self.api_url = f"{'https' if self.tls else 'http'}://{self._host}:{self.api_port}"
-        self.https_url = f"https://{self._host}:{self.https_port}"
+        self.api_url = f"{'https' if self.tls else 'http'}://{self._advertised}:{self.api_port}"
+        self.https_url = f"https://{self._advertised}:{self.https_port}"
         self._storage = storage = await stack.enter_async_context(Storage(self._state_dir))
         self.keyring = kept_keyring(self._state_dir, self._account, self._keys)
         self.root_key = self.keyring.root(self._account)
@@ -184,7 +209,9 @@ class CloudServer:
         certificates.mkdir(mode=0o700, exist_ok=True)
         self._authority = X509Authority.kept_in(certificates / "authority.pem")
         self.ca_pem = self._authority.ca_pem
-        identity = self._authority.issue_server(self._host)
+        self.ca_path = certificates / "ca.pem"
+        self.ca_path.write_text(self.ca_pem, encoding="ascii")
+        identity = self._authority.issue_server(self._advertised)
         context = server_context(identity, certificates)
         self.planes = Planes(self._plane)
         self.plane = self.planes.get(self._account, self._region)
@@ -212,7 +239,9 @@ class CloudServer:
         sts = Sts(admission, self.keyring, directory)
         export = LogExport(self.neighbours, self.planes.of_bucket, self._storage.files)
         beside = NeighbourFront(admission, self.neighbours, directory, export, self._storage)
-        front = ApiFront(self.planes, admission, self._storage, s3, sts, beside, self._log)
+        front = ApiFront(
+            self.planes, admission, self._storage, s3, sts, beside, self.health, self._log
+        )
         return front.application
 
     def _make_broker(self, listener: socket.socket, context: ssl.SSLContext) -> Broker:
@@ -243,7 +272,7 @@ class CloudServer:
             publish=lambda client, topic, payload: self._broker.publish(client, topic, payload),
             record=self._record,
             endpoints=Endpoints(
-                self.api_url, self._host, self.mqtt_port, self.https_url, self.claim_port
+                self.api_url, self._advertised, self.mqtt_port, self.https_url, self.claim_port
             ),
             disconnect=self.disconnect,
             account=account,
@@ -291,7 +320,11 @@ class CloudServer:
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
+        site = web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG)
+        await site.start()
+        # aiohttp reads no further bodies once it cleans up: what has begun must end before.
+        stack.push_async_callback(application[TRAFFIC].end, self._finish_s)
+        stack.push_async_callback(site.stop)
 
     async def _expire(self) -> None:
         while True:
@@ -299,7 +332,7 @@ class CloudServer:
             await asyncio.sleep(EXPIRE_EVERY_S)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

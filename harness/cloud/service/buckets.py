@@ -10,15 +10,14 @@ from harness.cloud.service.state import Bucket
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from harness.cloud.service.content import Content
     from harness.cloud.service.core import Core
     from harness.cloud.service.state import ObjectInfo
 
-SERVICE_BUCKETS = frozenset({PACKAGE_BUCKET})
-# Only devices read these. Deployment documents hold camera credentials, so each its own.
-SECRET_BUCKETS = frozenset({DEPLOYMENT_BUCKET, FIRMWARE_BUCKET})
+SERVICE_BUCKETS = frozenset({PACKAGE_BUCKET, FIRMWARE_BUCKET})
+SECRET_BUCKETS = frozenset({DEPLOYMENT_BUCKET})  # camera credentials, for one device each
 BUCKETS_MAX = 100
 POLICY_BYTES_MAX = 20 * 1024
 _NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
@@ -27,8 +26,10 @@ _NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 class Buckets:
     """The buckets of one account in one region, and what is put into them from outside."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, listeners: Mapping[str, Callable[[str], None]]) -> None:
+        """`listeners` by bucket are told the key of what was put or removed."""
         self._core = core
+        self._listeners = listeners
 
     def get(self, name: str) -> Bucket | None:
         return self._core.store.buckets.get(name)
@@ -62,8 +63,13 @@ class Buckets:
 
     def put(self, bucket: str, key: str, content: Content, info: ObjectInfo | None = None) -> None:
         self._core.objects.put(bucket, key, content, info)
-        self._core.store.commit()
+        self._changed(bucket, key)
 
     def remove(self, bucket: str, key: str) -> None:
         self._core.objects.remove(bucket, key)
+        self._changed(bucket, key)
+
+    def _changed(self, bucket: str, key: str) -> None:
+        if bucket in self._listeners:
+            self._listeners[bucket](key)
         self._core.store.commit()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.cloud.api.error import conflict, not_found, validation
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from harness.cloud.service.state import Device
 
 
+_IMAGE_KEY = re.compile(r"images/(\d+(?:\.\d+){1,3})/(?:manifest|payload|required|alternate)")
+_MANIFEST_BYTES_MAX = 16 * 1024 - 4  # what has room before the payload in a slot
+
+
 class Jobs:
     def __init__(self, core: Core, devices: Devices, executions: Executions) -> None:
         self._core = core
@@ -30,8 +36,32 @@ class Jobs:
         self._core.store.images[version] = Image(version, manifest, required, alternate)
         self._core.objects.put(FIRMWARE_BUCKET, _manifest_key(version), manifest_content)
         self._core.objects.put(FIRMWARE_BUCKET, payload_key(version), payload)
+        self._refresh_all()
+
+    def _refresh_all(self) -> None:
         for device in self._core.store.devices.values():
             self._devices.refresh(device)
+
+    def take_firmware(self, key: str) -> None:
+        """The firmware bucket has changed at `key`: what is whole there is in the catalogue.
+
+        That is `images/<version>/manifest` and `payload`; an object `required` or `alternate`
+        beside them makes it that. Whether it is signed is for devices to judge.
+        """
+        match = _IMAGE_KEY.fullmatch(key)
+        if match is None:
+            return
+        version, store = match[1], self._core.store
+        get = partial(self._core.objects.get, FIRMWARE_BUCKET)
+        manifest, payload = get(_manifest_key(version)), get(payload_key(version))
+        if manifest is None or payload is None or manifest.size_bytes > _MANIFEST_BYTES_MAX:
+            store.images.pop(version, None)
+        else:
+            data = manifest.read(0, manifest.size_bytes)
+            marks = [get(f"images/{version}/{mark}") for mark in ("required", "alternate")]
+            required, alternate = (mark is not None for mark in marks)
+            store.images[version] = Image(version, data, required, alternate)
+        self._refresh_all()
 
     # --- operations ---------------------------------------------------------------------
 

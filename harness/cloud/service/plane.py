@@ -88,11 +88,11 @@ class ControlPlane:
         )  # fmt: skip
         self._service = load()
         self._rates = Rates(core.settings.quotas, wall or clock)
-        self.buckets = Buckets(core)
         self._devices = Devices(core)
         self._provisioning = Provisioning(core, self._devices)
         executions = Executions(core, self._devices)
         self._jobs = Jobs(core, self._devices, executions)
+        self.buckets = Buckets(core, {FIRMWARE_BUCKET: self._jobs.take_firmware})
         self._packages = Packages(core)
         self._package_jobs = PackageJobs(core, self._packages)
         self._instances = Instances(core)
@@ -298,6 +298,19 @@ class ControlPlane:
             return parameters
         found = self._core.store.package_names.get(package.removeprefix(NAME_PREFIX))
         return {**parameters, "PackageId": found or package}
+
+    def counts(self) -> Mapping[str, int]:
+        """How much there is of everything."""
+        store = self._core.store
+        online = sum(device.online for device in store.devices.values())
+        store.forget()
+        return {
+            "devices": len(store.devices),
+            "online": online,
+            "packages": len(store.packages),
+            "applications": len(store.instances),
+            "jobs": len(store.jobs),
+        }
 
     @property
     def clock_s(self) -> float:

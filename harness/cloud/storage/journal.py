@@ -37,7 +37,7 @@ class Journal:
         self._appended = 0
         self._kept = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._failure: WriteFailed | None = None
+        self.failure: WriteFailed | None = None  # of a commit
         self._failed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="cloud journal", daemon=True)
@@ -64,8 +64,8 @@ class Journal:
 
     async def kept(self) -> None:
         """Wait until everything appended so far is on disk. Raises `WriteFailed`."""
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         if self._kept < self._appended:
             future = asyncio.get_running_loop().create_future()
             self._waiting.append((self._appended, future))
@@ -74,8 +74,8 @@ class Journal:
     async def failed(self) -> WriteFailed:
         """Wait for a commit to fail; why it did."""
         await self._failed.wait()
-        assert self._failure is not None
-        return self._failure
+        assert self.failure is not None
+        return self.failure
 
     # --- in the thread ------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class Journal:
                 future.set_result(None)
 
     def _fail(self, error: Exception) -> None:
-        self._failure = WriteFailed(
+        self.failure = WriteFailed(
             f"state cannot be written: {error}",
             hint="make room on the disk and start again: nothing that was acknowledged is lost",
         )
@@ -130,4 +130,4 @@ class Journal:
         while self._waiting:
             future = self._waiting.popleft()[1]
             if not future.done():
-                future.set_exception(self._failure)
+                future.set_exception(self.failure)

@@ -75,6 +75,10 @@ class Storage:
         """Wait until everything committed so far is on disk. Raises `WriteFailed`."""
         await self._journal.kept()
 
+    @property
+    def failure(self) -> WriteFailed | None:
+        return self._journal.failure
+
     async def failed(self) -> WriteFailed:
         """Wait for the end that a failed write is; why it failed."""
         return await self._journal.failed()

@@ -93,15 +93,28 @@ async def test_bucket_names_are_everybodys_and_buckets_are_not(
     assert [entry["Name"] for entry in listed["Buckets"]] == ["theirs"]
 
 
-@pytest.mark.parametrize("name", [FIRMWARE_BUCKET, DEPLOYMENT_BUCKET])
-async def test_what_is_for_devices_is_for_devices(
-    cloud: Any, boto: Callable[..., Any], name: str
-) -> None:
-    s3 = boto("s3")
-    cloud.server.plane.buckets.put(name, "key", BytesContent(b"password"))
-    assert await code(cloud, s3, "get_object", Bucket=name, Key="key") == "AccessDenied"
-    assert await code(cloud, s3, "list_objects_v2", Bucket=name) == "AccessDenied"
-    assert await code(cloud, s3, "put_object", Bucket=name, Key="key") == "AccessDenied"
+async def test_what_is_for_devices_is_for_devices(cloud: Any, boto: Callable[..., Any]) -> None:
+    s3, bucket = boto("s3"), {"Bucket": DEPLOYMENT_BUCKET}
+    cloud.server.plane.buckets.put(DEPLOYMENT_BUCKET, "key", BytesContent(b"password"))
+    assert await code(cloud, s3, "get_object", **bucket, Key="key") == "AccessDenied"
+    assert await code(cloud, s3, "list_objects_v2", **bucket) == "AccessDenied"
+    assert await code(cloud, s3, "put_object", **bucket, Key="key") == "AccessDenied"
+
+
+async def test_firmware_is_released_and_withdrawn(cloud: Any, boto: Callable[..., Any]) -> None:
+    s3, bucket = boto("s3"), {"Bucket": FIRMWARE_BUCKET}
+    for part in ("payload", "manifest"):
+        key = f"images/7.0.13/{part}"
+        await cloud.call(s3, "put_object", **bucket, Key=key, Body=part.encode())
+    assert cloud.server.plane.images["7.0.13"].manifest == b"manifest"
+    listed = await cloud.call(s3, "list_objects_v2", **bucket)
+    assert [found["Key"] for found in listed["Contents"]] == [
+        "images/7.0.13/manifest",
+        "images/7.0.13/payload",
+    ]
+    await cloud.call(s3, "delete_object", **bucket, Key="images/7.0.13/manifest")
+    assert not cloud.server.plane.images
+    assert await code(cloud, s3, "delete_bucket", **bucket) == "AccessDenied"
 
 
 async def test_buckets_are_bounded_and_named_well(cloud: Any, boto: Callable[..., Any]) -> None:

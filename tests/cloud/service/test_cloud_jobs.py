@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.appliance.topic import ACCEPTED, REJECTED, job_next, job_notify, job_update
 from harness.cloud.api import ApiError
 from harness.cloud.service.content import BytesContent
+from harness.cloud.service.core import FIRMWARE_BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,3 +196,59 @@ def test_jobs_of_one_moment_are_in_the_order_of_their_numbers(core: Any) -> None
         update(core, device, reboot(core, device), "SUCCEEDED")
     listed = core.call("ListDevicesJobs")["DeviceJobs"]
     assert [job["JobId"] for job in listed] == [f"{device}-{number}" for number in range(12)]
+
+
+# --- firmware from the bucket --------------------------------------------------------------
+
+
+def upload(core: Any, key: str, data: bytes = b"data") -> None:
+    core.plane.buckets.put(FIRMWARE_BUCKET, f"images/{key}", BytesContent(data))
+    core.disk.check(core.store)
+
+
+@pytest.mark.parametrize("order", [("manifest", "payload"), ("payload", "manifest")])
+def test_an_uploaded_image_is_offered_once_it_is_whole(core: Any, order: tuple[str, str]) -> None:
+    device = core.online()
+    first, second = order
+    upload(core, f"7.0.13/{first}")
+    assert "LatestSoftware" not in core.call("DescribeDevice", DeviceId=device)
+    upload(core, f"7.0.13/{second}")
+    found = core.call("DescribeDevice", DeviceId=device)
+    assert found["LatestSoftware"] == "7.0.13"
+    assert found["DeviceAggregatedStatus"] == "ONLINE"
+    ota = {"OTAJobConfig": {"ImageVersion": "7.0.13"}}
+    core.call("CreateJobForDevices", DeviceIds=[device], JobType="OTA", DeviceJobConfig=ota)
+    document = core.answer(job_notify(device))["execution"]["jobDocument"]
+    assert document["manifestUrl"].endswith("/panorama-firmware/images/7.0.13/manifest")
+    assert document["imageUrl"].endswith("/panorama-firmware/images/7.0.13/payload")
+
+
+def test_an_uploaded_image_may_be_required_or_a_beta_release(core: Any) -> None:
+    device = core.online()
+    for key in ("7.1.0/alternate", "7.1.0/payload", "7.1.0/manifest"):
+        upload(core, key)
+    found = core.call("DescribeDevice", DeviceId=device)
+    assert found["LatestAlternateSoftware"] == "7.1.0"
+    for key in ("7.0.13/payload", "7.0.13/manifest", "7.0.13/required"):
+        upload(core, key)
+    found = core.call("DescribeDevice", DeviceId=device)
+    assert found["DeviceAggregatedStatus"] == "UPDATE_NEEDED"
+    assert core.store.images["7.0.13"].manifest == b"data"
+
+
+def test_an_image_that_is_no_longer_whole_is_withdrawn(core: Any) -> None:
+    device = core.online()
+    upload(core, "7.0.13/payload")
+    upload(core, "7.0.13/manifest")
+    core.plane.buckets.remove(FIRMWARE_BUCKET, "images/7.0.13/payload")
+    core.disk.check(core.store)
+    assert "LatestSoftware" not in core.call("DescribeDevice", DeviceId=device)
+
+
+def test_what_else_is_put_beside_firmware_is_no_image(core: Any) -> None:
+    device = core.online()
+    for key in ("notes/manifest", "notes/payload", "7/manifest", "7/payload", "7.0.1/readme"):
+        upload(core, key)
+    upload(core, "7.0.2/payload")
+    upload(core, "7.0.2/manifest", b"x" * 20_000)
+    assert "LatestSoftware" not in core.call("DescribeDevice", DeviceId=device)

@@ -62,6 +62,7 @@ async def get_object(call: Call) -> web.StreamResponse:
             headers[header] = call.query[name]
     if _unchanged(call.request.headers, info):
         return web.Response(status=304, headers={"ETag": headers["ETag"]})
+    await call.storage.kept()  # it may tell of what another client is still waiting for
     return await send(call.request, content, headers)
 
 
