@@ -212,6 +212,11 @@ class SenderReport:
     packets: int
     octets: int
 
+    @property
+    def middle(self) -> int:
+        """The middle of its NTP time, by which receiver reports name it (RFC 3550, 6.4.1)."""
+        return round((self.wall_s + _UNIX_EPOCH_IN_NTP_S) * 65536) & 0xFFFFFFFF
+
     def to_bytes(self, cname: str) -> bytes:
         """A compound packet: the report and the source's canonical name (RFC 3550, 6.1)."""
         seconds, fraction = divmod(round((self.wall_s + _UNIX_EPOCH_IN_NTP_S) * (1 << 32)), 1 << 32)
