@@ -18,6 +18,7 @@ import click
 from harness.camera.fleet.cameras import OFFLINE, serve
 from harness.camera.fleet.control import ControlServer
 from harness.camera.fleet.post import is_loopback, posts
+from harness.camera.serve.capacity import settle
 from harness.cli.stopping import stoppable
 from harness.errors import InputError
 from harness.scenario import ProfileLibrary, camera_profile
@@ -93,6 +94,7 @@ async def _serve(wanted: Wanted) -> int:
         _say(f"warning: others can reach {placing.host}; a camera without --user is open to them")
     serving = serve(kinds, count=wanted.count, workers=wanted.workers, placing=placing, tell=_say)
     async with serving as keeper, ControlServer(keeper, wanted.control) as control:
+        settle()
         with stoppable() as stop:
             _announce(await keeper.rows(), control.path, wanted)
             await _watch(keeper, stop, sys.stderr)

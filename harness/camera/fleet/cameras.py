@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.camera.fleet.post import LOOPBACK, Placing, posts, shares
 from harness.camera.fleet.verb import Heal, action
 from harness.camera.picture.clip import load_clip
+from harness.camera.serve.capacity import raise_file_limit
 from harness.camera.serve.server import CameraServer
 from harness.errors import InputError
 from harness.fault.camera import Offline
@@ -146,8 +147,10 @@ async def open_fleet(
 ) -> AsyncIterator[Fleet]:
     """Cameras at their posts, in this process; those without a port share `shared_port`.
 
-    `clips` is what `load_clips` gave for them.
+    `clips` is what `load_clips` gave for them. The process may then have all the files that the
+    system allows it: each reader is one, or three.
     """
+    raise_file_limit()
     shared_host = next((post.host for post in placed if post.port is None), LOOPBACK)
     async with AsyncExitStack() as stack:
         server = CameraServer(shared_host, shared_port, cache_dir=cache_dir)

@@ -18,6 +18,7 @@ import msgspec
 from harness.camera.fleet import desk
 from harness.camera.fleet.cameras import load_clips, open_fleet
 from harness.camera.fleet.post import Share
+from harness.camera.serve.capacity import settle
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ async def run(reader: asyncio.StreamReader, reply: Callable[[bytes], object]) ->
         except HarnessError as error:
             reply(desk.encode({"ok": False, **desk.problem(error)}))
             return error.exit_code
+        settle()
         reply(await desk.answer(fleet, b'{"do": "list"}'))
         while line := await reader.readline():
             reply(await desk.answer(fleet, line))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.camera.serve.session import Session
     from harness.camera.wire.tls import TlsSocket
 
-READ_BYTES_MAX = 64 << 10
+READ_BYTES_MAX = 16 << 10  # one TLS record; so much a turn, then others have theirs
 FIRST_REQUEST_S_MAX = 10.0  # a connection that asks nothing by then is closed
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 

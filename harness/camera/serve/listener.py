@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.camera.serve.connection import Connection
 from harness.camera.serve.trouble import Port
+from harness.camera.wire.rtsp import Response
 from harness.camera.wire.tls import TlsSocket
 from harness.errors import EngineError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from harness.camera.serve.live import Camera
     from harness.camera.serve.server import CameraServer
 
-CONNECTIONS_MAX = 8192
+_FULL = Response(status=503).to_bytes()
 LISTEN_BACKLOG = 512
 ACCEPTS_A_TURN = 64
 ACCEPT_RETRY_S = 0.5  # when the process has no file descriptor left

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SESSION_TIMEOUT_S = 60.0
 SWEEP_EVERY_S = 1.0
+SWEEP_PARTS = 20  # of all connections, one after another: no frame waits long for it
 VARIANTS_MAX = 256  # clips that faults show, in memory
 TURN_S_MAX = 0.005  # then the event loop gets a turn for requests
 
@@ -86,6 +87,8 @@ class CameraServer:
         self._timer: asyncio.Handle | None = None
         self._timer_s = math.inf
         self._sweeper: asyncio.TimerHandle | None = None
+        self._unswept: list[Connection] = []
+        self._swept_of = 0
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -327,8 +330,14 @@ class CameraServer:
         self._arm()
 
     def _sweep(self) -> None:
+        """Look after a part of all connections; each has its turn once in `SWEEP_EVERY_S`."""
+        if not self._unswept:
+            self._unswept = [c for one in self._listeners.values() for c in one.connections]
+            self._swept_of = len(self._unswept)
+        part = self._unswept[: -(-self._swept_of // SWEEP_PARTS)]
         now_s = time.monotonic()
-        for listener in tuple(self._listeners.values()):
-            for connection in tuple(listener.connections):
-                connection.sweep(now_s)
-        self._sweeper = self._loop.call_later(SWEEP_EVERY_S, self._sweep)
+        for connection in part:
+            connection.sweep(now_s)
+        del self._unswept[: len(part)]
+        pause_s = SWEEP_EVERY_S * len(part) / self._swept_of if part else SWEEP_EVERY_S
+        self._sweeper = self._loop.call_later(pause_s, self._sweep)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
+import resource
+import socket
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.camera.reader.drain import Drain
+from harness.camera.serve import capacity
 from harness.camera.serve import outbox as outbox_module
 from harness.camera.serve.connection import FIRST_REQUEST_S_MAX
 from harness.camera.serve.packed import frame_interleaved
 from harness.camera.serve.server import CameraServer
 from harness.camera.wire.rtcp import ReportBlock, receiver_report
 from harness.camera.wire.rtsp import Request, Response
+from tests.camera.conftest import ANSWER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +31,18 @@ if TYPE_CHECKING:
     from tests.camera.conftest import Client, Connect, Until
 
 HALF_OPEN = 500
+MANY = 10_000
+STRANGER = """
+import resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+kept = []
+for number in range(int(sys.argv[2])):
+    kept.append(socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+    if number % 2:
+        kept[-1].sendall(b"OPTIONS rtsp://127.0.0.1/door RTSP/1.0\\r\\nCSeq: 1\\r\\n")
+sys.stdin.read()
+"""
 OFFER = ("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")
 
 
@@ -130,15 +149,99 @@ async def test_half_open_connections(
     await unharmed(watcher, camera)
 
 
+async def test_ten_thousand_half_open_connections(
+    server: CameraServer,
+    camera: Camera,
+    watcher: Client,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of them have begun a request. They belong to another process: files are scarce."""
+    monkeypatch.setattr("harness.camera.serve.connection.FIRST_REQUEST_S_MAX", 600.0)
+    if capacity.raise_file_limit() < MANY + capacity.FILES_BESIDE:
+        pytest.skip(f"this system allows a process fewer than {MANY} files")
+    stranger = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", STRANGER, str(server.port), str(MANY)),
+        stdin=asyncio.subprocess.PIPE,
+    )
+    assert stranger.stdin is not None
+    try:
+        async with asyncio.timeout(60):
+            while server.connections < MANY + 1:
+                await watcher.take(5)  # which asserts that no packet is missing
+        assert camera.sessions[0].frames_dropped_at_sender == 0
+        late = await asyncio.open_connection("127.0.0.1", server.port)
+        late[1].write(request(camera))
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            assert (await late[0].readline()).startswith(b"RTSP/1.0 200")
+        late[1].close()
+        monkeypatch.setattr("harness.camera.serve.connection.FIRST_REQUEST_S_MAX", 0.0)
+        await until(lambda: server.connections == 1)  # the server has looked after all of them
+        await unharmed(watcher, camera)
+    finally:
+        stranger.stdin.close()
+        await stranger.wait()
+
+
 async def test_connections_are_bounded(
     server: CameraServer, camera: Camera, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.camera.serve.listener.CONNECTIONS_MAX", 3)
+    """Whoever comes when it is full is told so."""
+    monkeypatch.setattr("harness.camera.serve.capacity.CONNECTIONS_MAX", 3)
     clients = [await connect(camera.url) for _ in range(3)]
     for client in clients:
         assert (await client.ask("OPTIONS", "*")).status == 200
-    assert await (await connect(camera.url)).hung_up()
+    refused = await connect(camera.url)
+    answer = await refused.event()
+    assert isinstance(answer, Response)
+    assert answer.status == 503
+    assert await refused.hung_up()
     assert server.connections == 3
+    await clients[0].close()
+    await clients[1].ask("OPTIONS", "*")
+    assert (await (await connect(camera.url)).ask("OPTIONS", "*")).status == 200
+
+
+async def test_no_file_left_is_no_end(
+    server: CameraServer,
+    camera: Camera,
+    watcher: Client,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What else the process opens may leave it none; the next reader waits until there is one."""
+    monkeypatch.setattr("harness.camera.serve.server.ACCEPT_RETRY_S", 0.05)
+    listener = server._listeners[None]
+    real, failures = listener._socket, 3
+
+    class Full:
+        """A listening socket of a process that has run out of files, for a while."""
+
+        def fileno(self) -> int:
+            return real.fileno()
+
+        def close(self) -> None:
+            real.close()
+
+        def accept(self) -> tuple[socket.socket, object]:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise OSError(errno.EMFILE, "too many open files")
+            return real.accept()
+
+    monkeypatch.setattr(listener, "_socket", Full())
+    late = await connect(camera.url)
+    assert (await late.ask("OPTIONS", "*")).status == 200
+    assert failures == 0
+    await unharmed(watcher, camera)
+
+
+def test_how_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some files stay for everything else; and there is an end to it where there are plenty."""
+    for soft, most in ((1024, 1024 - capacity.FILES_BESIDE), (10, 1), (10**9, 16_384)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, 10**9))
+        assert capacity.connections_max() == most
 
 
 async def test_endless_setups(
@@ -233,6 +336,52 @@ async def test_who_asks_and_never_reads_is_let_go(
     async with asyncio.timeout(15):
         await ask()
     writer.close()
+    await unharmed(watcher, camera)
+
+
+async def test_readers_that_stop_reading(
+    server: CameraServer,
+    camera: Camera,
+    watcher: Client,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What waits for them is bounded, the rest is dropped and counted, they stay welcome."""
+    monkeypatch.setattr("harness.camera.serve.connection.KERNEL_BUFFER_BYTES", 4096)
+    monkeypatch.setattr(outbox_module, "BACKLOG_BYTES_MAX", 8192)
+    with Drain(1500) as never_polled:
+        for _ in range(10):
+            connected = asyncio.to_thread(
+                never_polled.connect, "127.0.0.1", server.port, camera.path
+            )
+            (await connected).sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf = camera.sessions[1:]
+        async with asyncio.timeout(15):
+            while not all(account.frames_dropped_at_sender > 20 for account in deaf):
+                await watcher.take(5)
+                for connection in server._listeners[None].connections:
+                    assert connection.outbox.backlog_bytes <= 8192
+        assert all(account.ended_s is None for account in deaf)
+        assert camera.sessions[0].frames_dropped_at_sender == 0
+    await until(lambda: server.connections == 1)
+    for account in deaf:
+        sent, dropped = account.frames_sent, account.frames_dropped_at_sender
+        assert account.first_index is not None
+        assert account.last_index is not None
+        assert sent + dropped >= account.last_index - account.first_index + 1
+    await unharmed(watcher, camera)
+
+
+async def test_requests_in_bulk(camera: Camera, watcher: Client, connect: Connect) -> None:
+    """Thousands at once: all are answered, in order, and nobody else waits for it."""
+    client = await connect(camera.url)
+    client.send(b"".join(request(camera, cseq=str(number)) for number in range(5000)))
+    frames = asyncio.ensure_future(watcher.take(20))
+    for number in range(5000):
+        answer = await client.event()
+        assert isinstance(answer, Response)
+        assert (answer.status, answer.header("CSeq")) == (200, str(number))
+    await frames
     await unharmed(watcher, camera)
 
 
