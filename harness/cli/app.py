@@ -184,16 +184,33 @@ def doctor_command(as_json: bool) -> int:
     return doctor.report(as_json=as_json)
 
 
+def _duration_s(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> float | None:
+    if text is None:
+        return None
+    from harness.scenario.quantity import span_s
+
+    try:
+        return span_s(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @app.command("bench")
 @click.argument(
     "what", type=click.Choice(["appliance", "camera", "identity", "demo", "all"]), default="all"
 )
+@click.option("--sessions", type=click.IntRange(min=1), help="Of cameras: so many, not a search.")
+@click.option(
+    "--soak", "soak_s", callback=_duration_s, metavar="TIME", help="Of cameras: endure, such as 1h."
+)
 @_json
-def bench_command(what: str, as_json: bool) -> int:
+def bench_command(what: str, sessions: int | None, soak_s: float | None, as_json: bool) -> int:
     """Measure how much this machine can carry."""
     from harness.cli import bench
 
-    return bench.run(what, as_json=as_json)
+    return bench.run(what, as_json=as_json, sessions=sessions, soak_s=soak_s)
 
 
 camera.add_command(probe_command)

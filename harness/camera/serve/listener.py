@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 from typing import TYPE_CHECKING
 
+from harness.camera.serve import capacity
 from harness.camera.serve.connection import Connection
 from harness.camera.serve.trouble import Port
 from harness.camera.wire.rtsp import Response
@@ -112,12 +114,15 @@ class Listener:
                 self._loop.remove_reader(self._socket)
                 self._retry = self._loop.call_later(ACCEPT_RETRY_S, self._accept_again)
                 return
-            if self._server.connections >= CONNECTIONS_MAX:
+            sock.setblocking(False)
+            context = self._server.tls
+            if self._server.connections >= capacity.connections_max():
+                if context is None:
+                    with contextlib.suppress(OSError):
+                        sock.send(_FULL)
                 sock.close()
                 continue
-            sock.setblocking(False)
             peer = (str(address[0]), int(address[1]))
-            context = self._server.tls
             link = sock if context is None else TlsSocket(sock, context)
             self.connections.add(Connection(self, self._loop, link, peer))
 

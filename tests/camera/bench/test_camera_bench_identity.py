@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from harness.camera import identity_bench
+from harness.camera.bench import identity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def test_codes_survive_and_are_never_wrong(cache_dir: Path) -> None:
     """At 140 kbit/s all are read at a third of the size; with 1 % loss most."""
-    results = identity_bench.run(cache_dir, frames=60)
+    results = identity.run(cache_dir, frames=60)
     json.dumps(results)
     for result in results.values():
         assert [one["wrong"] for one in result.values()] == [0] * len(result)

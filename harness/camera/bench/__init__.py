@@ -1,0 +1,1 @@
+"""Measurements of the camera: sessions a core, peers, what idle cameras cost, endurance."""
