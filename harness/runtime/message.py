@@ -12,6 +12,10 @@ class RtspBroken(ConnectionError):
     """The camera closed the connection or the session, or what came is not RTSP."""
 
 
+class SaidGoodbye(RtspBroken):
+    """The camera ended the session by RTCP BYE."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`headers` by name in lower case, each with all its values."""

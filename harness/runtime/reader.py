@@ -19,9 +19,9 @@ import av.error
 from harness.record import camera_log
 from harness.runtime.decoder import Decoder
 from harness.runtime.feed import Account, Arrival
-from harness.runtime.message import RtspBroken
+from harness.runtime.message import RtspBroken, SaidGoodbye
 from harness.runtime.rtp import CLOCK_HZ, ticks_between
-from harness.runtime.rtsp import RtspClient, RtspRefused
+from harness.runtime.rtsp import Phase, RtspClient, RtspRefused
 from harness.runtime.sdp import NotH264
 from harness.runtime.telemetry import CameraConnected, CameraLost, CameraPaused
 from harness.runtime.watch import Inspector, Watch
@@ -117,7 +117,7 @@ class CameraReader(threading.Thread):
         try:
             self._read(client, account)
         except (OSError, RtspRefused, NotH264, av.error.FFmpegError) as error:
-            return explain(error, connected=account.packets > 0)
+            return explain(error, client.phase)
         finally:
             client.release()
             self._feed.settle(self._slot, account)
@@ -171,14 +171,19 @@ class _Clock:
         return self._start_s + self._ticks / CLOCK_HZ
 
 
-def explain(error: Exception, *, connected: bool) -> str:
+def explain(error: Exception, phase: Phase) -> str:
     """What the camera node logs about `error`: never with an address or credentials in it."""
+    playing = phase is Phase.PLAYING
     if isinstance(error, NotH264):
         return camera_log.NOT_H264
     if isinstance(error, RtspRefused):
         return camera_log.refused(error.status, error.reason)
+    if isinstance(error, SaidGoodbye):
+        return camera_log.GOODBYE
     if isinstance(error, TimeoutError):
-        return camera_log.STALLED if connected else camera_log.TIMED_OUT
+        return camera_log.STALLED if playing else camera_log.TIMED_OUT
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:
         return camera_log.unreachable(error.errno, os.strerror(error.errno))
-    return camera_log.BROKEN_PIPE
+    if phase is Phase.CONNECTING and not isinstance(error, BrokenPipeError):
+        return camera_log.unreachable(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+    return camera_log.CLOSED if playing else camera_log.BROKEN_PIPE

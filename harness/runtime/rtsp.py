@@ -9,6 +9,7 @@ another thread. RFC 2326 (RTSP), 3550 (RTP).
 from __future__ import annotations
 
 import contextlib
+import enum
 import re
 import select
 import socket
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 from harness.runtime.assembler import FrameTooLarge
 from harness.runtime.challenge import authorize, is_stale, read_challenge
 from harness.runtime.datagram import PortPair, receive
-from harness.runtime.message import Answer, Inbox, Interleaved, RtspBroken
+from harness.runtime.message import Answer, Inbox, Interleaved, RtspBroken, SaidGoodbye
 from harness.runtime.sdp import Track, find_video
 from harness.runtime.stream import Stream
 
@@ -53,16 +54,26 @@ class RtspRefused(Exception):
         self.reason = reason
 
 
+class Phase(enum.Enum):
+    """How far a client has come with its camera."""
+
+    CONNECTING = "nothing was answered yet"
+    ASKING = "it answers"
+    PLAYING = "it was told to send"
+
+
 class RtspClient:
     """One connection to one camera. `url` is without credentials; times out after `timeout_s`.
 
-    `transport` is what is asked for; after `open` it says what the camera gave.
+    `transport` is what is asked for; after `open` it says what the camera gave. `phase` tells
+    where it failed if it did.
     """
 
     def __init__(
         self, url: str, username: str, password: str, timeout_s: float, transport: str = TCP
     ) -> None:
         self.transport = transport
+        self.phase = Phase.CONNECTING
         self.stream = Stream(0.0)
         self._url = url
         self._username = username
@@ -109,6 +120,7 @@ class RtspClient:
         track = find_video(described.body.decode(errors="replace"), base)
         self._set_up(track)
         self._ask("PLAY", base, {"Range": "npt=0.000-"})
+        self.phase = Phase.PLAYING
         return track
 
     def units(self) -> Iterator[Unit]:
@@ -206,7 +218,7 @@ class RtspClient:
 
     def _hear(self, data: bytes, now_s: float) -> None:
         if self.stream.reception.hear(data, now_s):
-            raise RtspBroken("the camera said goodbye")
+            raise SaidGoodbye("the camera said goodbye")
 
     def _receive(self, wait_s: float) -> list[tuple[bool, bytes]]:
         """(is RTCP, packet) of all that comes within `wait_s`, as soon as there is any."""
@@ -301,6 +313,8 @@ class RtspClient:
                 raise TimeoutError("no answer")
             if message is None:
                 self._fill()
+        if self.phase is Phase.CONNECTING:
+            self.phase = Phase.ASKING
         return message
 
     def _fill(self) -> None:

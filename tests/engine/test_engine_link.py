@@ -254,6 +254,56 @@ async def test_reset_all_ends_connections_and_takes_new_ones(link: Link, target:
     writer.close()
 
 
+async def test_a_target_that_refuses_is_refused_here_until_it_accepts(
+    link: Link, target: Target
+) -> None:
+    """The first connection is accepted before anybody can know: it is reset."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        host, number = listener.getsockname()
+    port = await link.port(host, number)
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    await ended(reader)
+    writer.close()
+    await settle()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(LOOPBACK, port)
+    server = await asyncio.start_server(target.serve, host, number)
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(LOOPBACK, port)
+                break
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.05)
+    writer.write(b"hello")
+    assert await said(reader, 5) == b"hello"
+    writer.close()
+    server.close()
+
+
+async def test_who_leaves_while_a_target_is_silent_leaves_nothing_behind(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def silent(*arguments: object, **options: object) -> object:
+        if 9 in arguments:
+            await asyncio.sleep(3600)
+        return await connect(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(loop, "create_connection", silent)
+    port = await link.port(LOOPBACK, 9)
+    _, writer = await asyncio.open_connection(LOOPBACK, port)
+    await settle()
+    assert len(link._dialling) == 1
+    writer.close()
+    async with asyncio.timeout(WAIT_S):
+        while link._dialling:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert link.halves == set()
+
+
 async def test_hush_passes_nothing_and_keeps_connections(link: Link, target: Target) -> None:
     reader, writer = await through(link, target)
     writer.write(b"one")

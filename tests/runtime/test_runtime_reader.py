@@ -6,50 +6,68 @@ import errno
 
 import pytest
 
-from harness.runtime.message import RtspBroken
+from harness.runtime.message import RtspBroken, SaidGoodbye
 from harness.runtime.reader import _Clock, explain
-from harness.runtime.rtsp import RtspRefused
+from harness.runtime.rtsp import Phase, RtspRefused
 from harness.runtime.sdp import NotH264
+
+SDP_FAILED = "liveMedia0: Failed to get SDP description: "
+CONNECTING, ASKING, PLAYING = Phase.CONNECTING, Phase.ASKING, Phase.PLAYING
 
 
 @pytest.mark.parametrize(
-    ("error", "connected", "line"),
+    ("error", "phase", "line"),
     [
         (
             TimeoutError(),
-            False,
-            "liveMedia0: Failed to get SDP description: Connection to server failed: "
-            "Connection timed out (-115)",
+            CONNECTING,
+            SDP_FAILED + "Connection to server failed: Connection timed out (-115)",
         ),
         (
             TimeoutError(),
-            True,
+            PLAYING,
             "dqBuffer(131) Failed due to Resource temporarily unavailable after retry",
         ),
         (
             RtspRefused(404, "Not Found"),
-            False,
-            "liveMedia0: Failed to get SDP description: 404 Not Found; with the result code: 404",
+            ASKING,
+            SDP_FAILED + "404 Not Found; with the result code: 404",
+        ),
+        (
+            RtspRefused(401, "Unauthorized"),
+            ASKING,
+            SDP_FAILED + "401 Unauthorized; with the result code: 401",
         ),
         (
             RtspBroken(),
-            False,
-            "liveMedia0: Failed to get SDP description: DESCRIBE send() failed: Broken pipe; "
-            "with the result code: -32",
+            ASKING,
+            SDP_FAILED + "DESCRIBE send() failed: Broken pipe; with the result code: -32",
         ),
-        (NotH264(), False, "Camera did not provide an H264 encoded stream"),
+        (
+            BrokenPipeError(errno.EPIPE, "Broken pipe"),
+            CONNECTING,
+            SDP_FAILED + "DESCRIBE send() failed: Broken pipe; with the result code: -32",
+        ),
+        (
+            RtspBroken(),
+            CONNECTING,
+            SDP_FAILED + "Connection to server failed: Connection reset by peer (-104)",
+        ),
+        (RtspBroken(), PLAYING, "liveMedia0: The connection was closed by the camera"),
+        (ConnectionResetError(), PLAYING, "liveMedia0: The connection was closed by the camera"),
+        (SaidGoodbye(), PLAYING, 'Received RTCP "BYE" on "video/H264" subsession'),
+        (NotH264(), ASKING, "Camera did not provide an H264 encoded stream"),
         (
             OSError(errno.EHOSTUNREACH, "rtsp://user:secret@host"),
-            False,
-            "liveMedia0: Failed to get SDP description: Connection to server failed: "
-            "No route to host (-113)",
+            CONNECTING,
+            SDP_FAILED + "Connection to server failed: No route to host (-113)",
         ),
     ],
 )
 def test_failures_read_as_the_appliance_logs_them(
-    error: Exception, connected: bool, line: str
+    error: Exception, phase: Phase, line: str
 ) -> None:
-    assert explain(error, connected=connected) == line
+    assert explain(error, phase) == line
 
 
 def test_the_streams_clock_survives_the_wrap_of_its_time_stamps() -> None:

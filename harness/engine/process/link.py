@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, zero seconds, so that close() sends RST
 BACKLOG = 128
 BUFFER_BYTES = 1 << 18
+REFUSED_LOOK_S = 0.2  # how often a target that refused is tried
 
 
 class _Half(asyncio.Protocol):
@@ -98,22 +99,29 @@ class _Inner(_Half):
         super().__init__(link)
         self.target = target
         self.gateway: Gateway | None = None
+        self.dialling: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         # It may have been accepted in the moment of the cut.
-        if self.link.broken or not self.link.dial(self._dial):
+        self.dialling = None if self.link.broken else self.link.dial(self._dial)
+        if self.dialling is None:
             self.reset()
 
     async def _dial(self) -> None:
-        await self.link.audible.wait()
         outer = _Half(self.link)
         try:
+            await self.link.audible.wait()
             await asyncio.get_running_loop().create_connection(lambda: outer, *self.target)
-        except OSError:
+            await self.link.audible.wait()  # silence may have fallen meanwhile
+        except OSError as error:
             self.reset()
+            if isinstance(error, ConnectionRefusedError):
+                self.link.refused_by(self.target)
             return
-        await self.link.audible.wait()  # silence may have fallen meanwhile
+        except asyncio.CancelledError:
+            outer.reset()
+            raise
         if self.transport is None or self.transport.is_closing():
             outer.reset()
             return
@@ -128,13 +136,17 @@ class _Inner(_Half):
     def connection_lost(self, error: Exception | None) -> None:
         if self.gateway is not None:
             self.gateway.close()
+        if self.dialling is not None:
+            self.dialling.cancel()  # who asked is gone; a target may be silent for minutes
         super().connection_lost(error)
 
 
 class Link:
     """All relays of one path of one appliance. Its tasks belong to `group`.
 
-    With `media` its connections are RTSP, and datagrams that they arrange for go with them.
+    With `media` its connections are RTSP, and datagrams that they arrange for go with them. A
+    relay has to accept before it knows whether its target would: once a target has refused, it
+    refuses as well, until the target accepts again.
 
     `opened` is called with (target, local address) of every connection made to a target, which
     is how a server's peer address can be told to belong to this link.
@@ -218,17 +230,37 @@ class Link:
         loop = asyncio.get_running_loop()
         return Gateway(loop, self.host, camera, lambda: not self.hushed)
 
-    def dial(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Start to connect. False when the group is ending, and so this link."""
+    def refused_by(self, target: tuple[str, int]) -> None:
+        """`target` refuses connections, so its port here does too."""
+        server = self._servers.pop(target, None)
+        if server is not None:
+            server.close()
+            self.dial(lambda: self._accept_when(target))
+
+    async def _accept_when(self, target: tuple[str, int]) -> None:
+        """Look now and then whether `target` accepts again; `restore` of a cut does the same."""
+        while not self.broken and target not in self._servers:
+            await asyncio.sleep(REFUSED_LOOK_S)
+            await self.audible.wait()
+            try:
+                _, writer = await asyncio.open_connection(*target)
+            except OSError:
+                continue
+            writer.transport.abort()
+            if not self.broken and target not in self._servers:
+                await self._listen(target, self._socket(self._ports[target]))
+
+    def dial(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None] | None:
+        """Start to connect. None when the group is ending, and so this link."""
         dialling = work()
         try:
             task = self.group.create_task(dialling)
         except RuntimeError:
             dialling.close()
-            return False
+            return None
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
-        return True
+        return task
 
     def _socket(self, port: int) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -245,5 +277,8 @@ class Link:
         server = await loop.create_server(
             lambda: _Inner(self, target), sock=sock, backlog=BACKLOG, start_serving=False
         )
+        if target in self._servers:
+            server.close()
+            return
         self._servers[target] = server  # before anything is waited for: a cut closes it
         await server.start_serving()
