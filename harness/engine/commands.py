@@ -48,7 +48,7 @@ def perform(place: Place, command: site.Command) -> Any:
             place.machines[appliance].plug(files)
         case site.Strike(fault):
             recorder.injected(fault)
-            FAULTS[fault.kind].inject(place, fault.target)
+            FAULTS[fault.kind].inject(place, fault.target, fault.parameters)
         case site.Heal(fault):
             recorder.healed(fault)
             FAULTS[fault.kind].heal(place, fault.target)

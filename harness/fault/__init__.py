@@ -1,5 +1,12 @@
 """Faults as data: how each is injected and healed, and what in the history shows that it bit."""
 
-from harness.fault.kinds import FAULTS, FaultKind, Sign, World
+from collections.abc import Mapping
 
-__all__ = ["FAULTS", "FaultKind", "Sign", "World"]
+from harness.fault import camera_kinds, site_kinds
+from harness.fault.kinds import MODEL, PROCESS, FaultKind, Sign, World
+
+FAULTS: Mapping[str, FaultKind] = {
+    fault.name: fault for fault in (*site_kinds.KINDS, *camera_kinds.KINDS)
+}
+
+__all__ = ["FAULTS", "MODEL", "PROCESS", "FaultKind", "Sign", "World"]

@@ -1,4 +1,4 @@
-"""The fault kinds.
+"""What a kind of fault is, and what it can get hold of.
 
 A fault acts on the `World`, the few handles every engine offers. Its `shows` sign is an event
 that proves it took effect: a fault nobody noticed proves nothing, and the run is inconclusive.
@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.record import kind
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from harness.fault.camera import CameraFault, Parameter
     from harness.record.event import Event
+
+MODEL, PROCESS = "model", "process"
 
 
 class World(Protocol):
@@ -29,15 +30,15 @@ class World(Protocol):
 
     def restore_uplink(self, appliance: str) -> None: ...
 
-    def camera_offline(self, camera: str) -> None:
-        """Close all sessions and the listener."""
+    def inject_camera(self, camera: str, fault: CameraFault) -> None:
+        """Let `fault` act on the camera, beside others that do."""
 
-    def camera_online(self, camera: str) -> None: ...
+    def heal_camera(self, camera: str, kind: type[CameraFault]) -> None: ...
 
-    def camera_stall(self, camera: str) -> None:
-        """Keep sessions open and send nothing."""
+    def withhold_credentials(self, camera: str) -> None:
+        """From now on appliances cannot fetch the camera's credentials when they connect anew."""
 
-    def camera_resume(self, camera: str) -> None: ...
+    def return_credentials(self, camera: str) -> None: ...
 
     def cut_power(self, appliance: str) -> None: ...
 
@@ -71,88 +72,21 @@ class FaultKind:
     """One kind of fault. `target` is what it strikes: appliance, camera or instance.
 
     A fault that is not `lasting` is over in a moment: recovery does not wait for its heal.
+    `inject` gets the values of its `parameters`; `engines` are the rungs that can tell what it
+    does; with `user` only a camera that asks for a user can have it. `wire` makes the fault of a
+    camera's own that it is, if it is one, of its values: a camera may have to prepare for it.
     """
 
     name: str
     target: str
     label: str
     summary: str
-    inject: Callable[[World, str], None]
+    inject: Callable[[World, str, Mapping[str, Any]], None]
     heal: Callable[[World, str], None]
     shows: Sign
     recovers: Sign
     lasting: bool = True
-    parameters: Mapping[str, tuple[type, Any]] = field(default_factory=dict)
-
-
-_LINK_LOST = Sign(kind.LINK_LOST, source="appliance")
-_LINK_UP = Sign(kind.LINK_CONNECTED, source="appliance")
-_CAMERA_LOST = Sign(kind.CAMERA_LOST, value="camera")
-_CAMERA_UP = Sign(kind.CAMERA_CONNECTED, value="camera")
-
-FAULTS: Mapping[str, FaultKind] = {
-    fault.name: fault
-    for fault in (
-        FaultKind(
-            name="uplink.loss",
-            target="appliance",
-            label="no uplink",
-            summary="connections to the control plane are reset, new ones refused",
-            inject=lambda world, target: world.break_uplink(target),
-            heal=lambda world, target: world.restore_uplink(target),
-            shows=_LINK_LOST,
-            recovers=_LINK_UP,
-        ),
-        FaultKind(
-            name="uplink.blackhole",
-            target="appliance",
-            label="uplink black hole",
-            summary="connections stay open and nothing passes; only a time-out tells",
-            inject=lambda world, target: world.hush_uplink(target),
-            heal=lambda world, target: world.restore_uplink(target),
-            shows=_LINK_LOST,
-            recovers=_LINK_UP,
-        ),
-        FaultKind(
-            name="camera.offline",
-            target="camera",
-            label="camera off",
-            summary="the camera closes its sessions and refuses connections",
-            inject=lambda world, target: world.camera_offline(target),
-            heal=lambda world, target: world.camera_online(target),
-            shows=_CAMERA_LOST,
-            recovers=_CAMERA_UP,
-        ),
-        FaultKind(
-            name="camera.stall",
-            target="camera",
-            label="camera stalls",
-            summary="the camera keeps its sessions and sends nothing",
-            inject=lambda world, target: world.camera_stall(target),
-            heal=lambda world, target: world.camera_resume(target),
-            shows=_CAMERA_LOST,
-            recovers=_CAMERA_UP,
-        ),
-        FaultKind(
-            name="power.cut",
-            target="appliance",
-            label="no power",
-            summary="the appliance loses power; unsynced writes are lost",
-            inject=lambda world, target: world.cut_power(target),
-            heal=lambda world, target: world.restore_power(target),
-            shows=Sign(kind.STOPPED, source="appliance", where={"reason": "power-cut"}),
-            recovers=Sign(kind.STATE, source="appliance", where={"state": "online"}),
-        ),
-        FaultKind(
-            name="app.kill",
-            target="instance",
-            label="application killed",
-            summary="the application's process gets SIGKILL",
-            inject=lambda world, target: world.kill_node(target),
-            heal=lambda _world, _target: None,
-            shows=Sign(kind.NODE_ENDED, value="instance"),
-            recovers=Sign(kind.NODE_STARTED, value="instance"),
-            lasting=False,
-        ),
-    )
-}
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    engines: tuple[str, ...] = (MODEL, PROCESS)
+    user: bool = False
+    wire: Callable[[Mapping[str, Any]], CameraFault] | None = None

@@ -29,3 +29,6 @@ def refused(status: int, reason: str) -> str:
 def unreachable(number: int, reason: str) -> str:
     """No connection; `number` is the operating system's errno."""
     return f"{_SDP_FAILED}Connection to server failed: {reason} (-{number})"
+
+
+CONNECTION_REFUSED = unreachable(111, "Connection refused")  # ECONNREFUSED of Linux

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,11 +11,35 @@ if TYPE_CHECKING:
 
 STOP = b"stop"
 _PAUSE = b"pause "
+_LOGIN = b"login "
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who the camera node `node` is to its camera from its next connection on.
+
+    With no `username` at all (None) there are no credentials to be had. Never shown in full.
+    """
+
+    node: str
+    username: str | None
+    password: str = field(default="", repr=False)
 
 
 def pause(nodes: Iterable[str]) -> bytes:
     """These camera nodes deliver nothing from now on, and all others do."""
     return _PAUSE + json.dumps(sorted(nodes)).encode()
+
+
+def login(who: Login) -> bytes:
+    return _LOGIN + json.dumps([who.node, who.username, who.password]).encode()
+
+
+def logged_in(line: bytes) -> Login | None:
+    """What a line of `login` says; None when it is another line."""
+    if not line.startswith(_LOGIN):
+        return None
+    return Login(*json.loads(line.removeprefix(_LOGIN)))
 
 
 def paused(line: bytes) -> frozenset[str] | None:

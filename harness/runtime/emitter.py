@@ -2,8 +2,8 @@
 
 Application threads append to a deque, which needs no lock; one thread writes every 200 ms. When
 the harness reads too slowly the oldest messages go and are counted. The same thread listens to
-the harness: lines ask for cameras to be paused, and for an orderly stop of all (`control`); end
-of file means it is gone.
+the harness: lines ask for cameras to be paused, for other credentials, and for an orderly stop
+of all (`control`); end of file means it is gone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Emitter:
     """Owns the telemetry pipe `telemetry_fd` and listens on `control_fd`.
 
     `settle` is called before each flush: it emits what is due (counts); `close_sources` stops
-    the cameras, `pause` those of some nodes. `on_orphaned` is called when the harness is gone.
+    the cameras, `pause` those of some nodes, `login` changes the credentials of one.
+    `on_orphaned` is called when the harness is gone.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Emitter:
         settle: Callable[[], None],
         close_sources: Callable[[], None],
         pause: Callable[[Set[str]], None],
+        login: Callable[[control.Login], None],
         on_orphaned: Callable[[], None],
     ) -> None:
         self._fd = telemetry_fd
@@ -52,6 +54,7 @@ class Emitter:
         self._settle = settle
         self._close_sources = close_sources
         self._pause = pause
+        self._login = login
         self._heard = b""
         self._on_orphaned = on_orphaned
         self._messages: deque[Message] = deque(maxlen=MESSAGES_MAX)
@@ -100,9 +103,11 @@ class Emitter:
             return False
         *lines, self._heard = (self._heard + data).split(b"\n")
         for line in lines:
-            nodes = control.paused(line)
+            nodes, who = control.paused(line), control.logged_in(line)
             if nodes is not None:
                 self._pause(nodes)
+            elif who is not None:
+                self._login(who)
             elif line == control.STOP:
                 self.end("asked")
                 return False

@@ -137,9 +137,16 @@ class Application:
 
     def pause(self, nodes: Iterable[str]) -> None:
         """Let go of the cameras of these nodes, and take up those of all others."""
+        self._tell(control.pause(nodes))
+
+    def login(self, who: control.Login) -> None:
+        """Give a camera node other credentials, or take them away; for its next connection."""
+        self._tell(control.login(who))
+
+    def _tell(self, line: bytes) -> None:
         if self._watch is not None and not self._watch.done():
             with contextlib.suppress(OSError):
-                os.write(self._control_fd, control.pause(nodes) + b"\n")
+                os.write(self._control_fd, line + b"\n")
 
     def kill(self) -> None:
         """SIGKILL to the whole group, at once; `wait` tells when it is over."""

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, NoReturn
 import av.error
 
 from harness.record import camera_log
+from harness.runtime.control import Login
 from harness.runtime.decoder import Decoder
 from harness.runtime.feed import Account, Arrival
 from harness.runtime.message import RtspBroken, SaidGoodbye
 from harness.runtime.rtp import CLOCK_HZ, ticks_between
 from harness.runtime.rtsp import Phase, RtspClient, RtspRefused
 from harness.runtime.sdp import NotH264
-from harness.runtime.telemetry import CameraConnected, CameraLost, CameraPaused
+from harness.runtime.telemetry import CameraConnected, CameraLost, CameraPaused, CredentialsMissing
 from harness.runtime.watch import Inspector, Watch
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class CameraReader(threading.Thread):
         self._wanted.set()
         self._let_go = False  # of the connection that is up, because it was asked for
         self._client: RtspClient | None = None
+        camera = slot.camera
+        self._who = Login(camera.node, camera.username, camera.password)
 
     @property
     def node(self) -> str:
@@ -78,6 +81,10 @@ class CameraReader(threading.Thread):
                 self._let_go = True
                 self._hang_up()
                 self._feed.withdraw(self._slot)
+
+    def login(self, who: Login) -> None:
+        """From any thread: these are the credentials for connections from now on."""
+        self._who = who
 
     def _hang_up(self) -> None:
         client = self._client
@@ -109,9 +116,11 @@ class CameraReader(threading.Thread):
 
     def _session(self, account: Account) -> str:
         """One connection from opening to loss; the line that the camera node logs about it."""
-        camera = self._camera
+        camera, who = self._camera, self._who
+        if who.username is None:
+            self._emit(CredentialsMissing(camera.name, time.monotonic()))
         client = RtspClient(
-            camera.url, camera.username, camera.password, TIMEOUT_S, camera.transport
+            camera.url, who.username or "", who.password, TIMEOUT_S, camera.transport
         )
         self._client = client
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,15 +27,16 @@ _READ_BYTES = 1 << 16
 class CameraInput:
     """A camera feeding the input `port`; `url` (rtsp://) as reachable from this machine.
 
-    `transport` is what its stream is asked for over: tcp or udp.
+    `transport` is what its stream is asked for over: tcp or udp. `username` None: the appliance
+    could not fetch the credentials.
     """
 
     node: str
     port: str
     name: str
     url: str
-    username: str
-    password: str
+    username: str | None
+    password: str = field(repr=False)
     transport: str = "tcp"
 
 

@@ -114,6 +114,14 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialsMissing:
+    """The node of `camera` connects anew, and there are no credentials for it."""
+
+    camera: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Something is wrong with the stream of `camera` while it flows (`harness.record.trouble`).
 
@@ -142,8 +150,8 @@ class Stopped:
 
 
 Message: TypeAlias = (
-    "Started | CameraConnected | CameraLost | CameraPaused | Frame | Inference | Counts | Trouble"
-    " | Stopped"
+    "Started | CameraConnected | CameraLost | CameraPaused | CredentialsMissing | Frame"
+    " | Inference | Counts | Trouble | Stopped"
 )
 
 _KINDS: dict[str, type] = {
@@ -153,6 +161,7 @@ _KINDS: dict[str, type] = {
         CameraConnected,
         CameraLost,
         CameraPaused,
+        CredentialsMissing,
         Frame,
         Inference,
         Counts,

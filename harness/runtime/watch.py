@@ -7,8 +7,10 @@ frames came. It belongs to the camera, not to one connection.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import deque
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from harness.record import trouble
@@ -29,8 +31,8 @@ FROZEN_S = 1.0  # longer than cameras repeat a picture that they could not encod
 JUMP_S = 1.0  # a clock that is off by so much at once was set
 SECONDS_KEPT = 5  # of the clock: slower drift than `DRIFT_S` in them is not noticed
 DRIFT_S = 0.1
-UNEVEN_S = 0.025  # how differently neighbouring frames travel, smoothed as in RFC 3550, A.8
-SPREAD_GAIN = 16
+UNEVEN_S = 0.025  # how differently neighbouring frames travel, as a rule
+SPREADS_KEPT = 15  # frames that make a rule: one that a busy machine delays is none
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class Watch:
         """`count` more of a trouble; 0 of it is none."""
         if count <= 0:
             return
+        count = int(count)
         known = self._open.get(name)
         if known is not None:
             known.last_s, known.count = now_s, known.count + count
@@ -137,7 +140,7 @@ class Clock:
         self._last: tuple[int, float] | None = None
         self._ticks = 0
         self._transit_s = 0.0
-        self._spread_s = 0.0
+        self._spread_s: deque[float] = deque(maxlen=SPREADS_KEPT)
         self._second_s = 0.0
         self._least_s: deque[float] = deque(maxlen=SECONDS_KEPT)  # transit of each second
 
@@ -147,7 +150,8 @@ class Clock:
             self._begin(timestamp, now_s)
             return
         step = ticks_between(self._last[0], timestamp)
-        if abs(step / CLOCK_HZ - (now_s - self._last[1])) >= JUMP_S:
+        passed_s, step_s = now_s - self._last[1], step / CLOCK_HZ
+        if abs(step_s) >= JUMP_S and abs(step_s - passed_s) >= JUMP_S:  # else frames were held
             self._begin(timestamp, now_s)
             yield trouble.CLOCK_JUMPED
             return
@@ -156,9 +160,9 @@ class Clock:
         self._ticks += step
         self._last = (timestamp, now_s)
         transit_s = now_s - self._ticks / CLOCK_HZ
-        self._spread_s += (abs(transit_s - self._transit_s) - self._spread_s) / SPREAD_GAIN
+        self._spread_s.append(abs(transit_s - self._transit_s))
         self._transit_s = transit_s
-        if self._spread_s > UNEVEN_S:
+        if len(self._spread_s) == SPREADS_KEPT and median(self._spread_s) > UNEVEN_S:
             yield trouble.UNEVEN
         if self._drifts(transit_s, now_s):
             yield trouble.CLOCK_DRIFTS
@@ -170,14 +174,19 @@ class Clock:
         self._least_s.append(now_s)
 
     def _drifts(self, transit_s: float, now_s: float) -> bool:
-        """Queues on the way only ever add to it: the least of a second is what the clock does."""
+        """Queues on the way only ever add to it: the least of a second is what the clock does.
+
+        It drifts when it goes one way second after second, and far enough.
+        """
         if now_s - self._second_s < 1.0:
             self._least_s[-1] = min(self._least_s[-1], transit_s)
             return False
-        drifts = len(self._least_s) > 1 and abs(self._least_s[-1] - self._least_s[0]) >= DRIFT_S
+        least = tuple(self._least_s)
+        steps = [later - earlier for earlier, later in itertools.pairwise(least)]
+        one_way = all(step > 0 for step in steps) or all(step < 0 for step in steps)
         self._second_s = now_s
         self._least_s.append(transit_s)
-        return drifts
+        return len(least) == SECONDS_KEPT and one_way and abs(sum(steps)) >= DRIFT_S
 
 
 def _late(seen: Disorder) -> int:

@@ -26,6 +26,7 @@ from harness.runtime.telemetry import Frame, Started
 if TYPE_CHECKING:
     from collections.abc import Set
 
+    from harness.runtime.control import Login
     from harness.runtime.feed import Arrival
     from harness.runtime.telemetry import Detection
 
@@ -43,6 +44,7 @@ class World:
             settle=self._emit_counts,
             close_sources=self._close_cameras,
             pause=self._pause,
+            login=self._login,
             on_orphaned=_die,
         )
         self.feeds = {
@@ -69,6 +71,11 @@ class World:
     def _pause(self, nodes: Set[str]) -> None:
         for reader in self._readers:
             reader.pause(paused=reader.node in nodes)
+
+    def _login(self, who: Login) -> None:
+        for reader in self._readers:
+            if reader.node == who.node:
+                reader.login(who)
 
     def _close_cameras(self) -> None:
         """Cameras that deliver are gone at once; one that hangs is left to the process's end."""

@@ -18,7 +18,7 @@ from harness.scenario.quirk import NONE, Quirks
 from harness.scenario.quota import OFF, Quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from harness.jetson.profile import Profile
 
@@ -255,6 +255,12 @@ class Plan:
     cloud: CloudPlan = CloudPlan()
     schema: int = 1
 
+    @property
+    def faults(self) -> tuple[FaultPlan, ...]:
+        """All of them: timed ones and those of steps."""
+        steps = (*self.bring_up, *self.workload)
+        return (*self.nemesis, *_faults_of(steps))
+
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values; steps carry their class name under `step`.
 
@@ -279,6 +285,15 @@ _STEPS = (
 def action(step: Step) -> str:
     """The verb of a step, as scenario files write it: `power_on` of `PowerOn`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(step).__name__).lower()
+
+
+def _faults_of(steps: tuple[Step, ...]) -> Iterator[FaultPlan]:
+    for step in steps:
+        if isinstance(step, Inject):
+            yield step.fault
+        elif isinstance(step, Parallel):
+            for branch in step.branches:
+                yield from _faults_of(branch)
 
 
 def _plain(value: Any) -> Any:

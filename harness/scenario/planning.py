@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.fault import FAULTS
 from harness.scenario import plan as planned
 from harness.scenario.appearance import coding_of, look_of
 from harness.scenario.firmware import fuse_level
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | None = None) -> Plan:
     """Compile a scenario. The same scenario, seed and engine give the same plan and digest.
 
-    Raises `InputError` when the seed or the engine given here is not possible.
+    Raises `InputError` when the seed or the engine given here is not possible, or the engine
+    cannot do one of its faults.
     """
     file = scenario.file
     seed = file.seed if seed is None else seed
@@ -34,7 +36,7 @@ def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | N
     if engine not in ENGINES:
         hint = did_you_mean(engine, ENGINES, what="engines")
         raise InputError(f"unknown engine `{engine}`", hint=hint)
-    compiler = _Compiler(scenario, seed)
+    compiler = _Compiler(scenario, seed, engine)
     return planned.Plan(
         scenario=file.name,
         description=file.description,
@@ -58,10 +60,11 @@ def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | N
 
 
 class _Compiler:
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(self, scenario: Scenario, seed: int, engine: str) -> None:
         self.scenario = scenario
         self.file = scenario.file
         self.seed = seed
+        self.engine = engine
         self._faults = 0
 
     def appliances(self) -> tuple[planned.AppliancePlan, ...]:
@@ -188,13 +191,25 @@ class _Compiler:
 
     def _fault_plan(self, fault: FaultFile, at_s: float | None) -> FaultPlan:
         self._faults += 1
+        name, kind = f"f{self._faults}", FAULTS[fault.kind]
+        if self.engine not in kind.engines:
+            raise InputError(
+                f"{fault.kind} on {fault.target}: the {self.engine} rung knows nothing like it",
+                hint=f"run it with --engine {kind.engines[0]}, or leave the fault out",
+            )
+        parameters = {
+            key: one.read(fault.parameters.get(key, one.default))
+            for key, one in kind.parameters.items()
+        }
+        if "seed" in parameters and "seed" not in fault.parameters:
+            parameters["seed"] = derive(self.seed, "fault", name)
         return planned.FaultPlan(
-            id=f"f{self._faults}",
+            id=name,
             kind=fault.kind,
             target=fault.target,
             for_s=fault.for_s,
             at_s=at_s,
-            parameters=dict(fault.parameters),
+            parameters=parameters,
         )
 
 

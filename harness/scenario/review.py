@@ -225,22 +225,35 @@ def _fault(found: Review, loc: Loc, fault: FaultFile) -> None:
         return
     kind = found.known.faults[fault.kind]
     _target(found, (*loc, "target"), fault, kind.target)
-    if fault.for_s == 0 and kind.target != "instance":
+    _rung(found, loc, kind)
+    _user(found, loc, fault, kind)
+    if fault.for_s == 0 and kind.lasting:
         found.add(loc, f"`for` is missing: how long does {fault.kind} last?", 'for example "3s"')
     for name, value in fault.parameters.items():
         place = (*loc, "parameters", name)
         if not found.name(place, f"parameter of {fault.kind}", name, kind.parameters):
             continue
-        expected = kind.parameters[name][0]
-        if not _is(value, expected):
-            given = type(value).__name__
-            found.add(place, f"`{name}` is {expected.__name__}, not {given}")
+        parameter = kind.parameters[name]
+        try:
+            parameter.read(value)
+        except ValueError:
+            hint = f"{parameter.range_text}: {parameter.says}"
+            found.add(place, f"`{name}` cannot be `{value}`", hint)
 
 
-def _is(value: Any, expected: type) -> bool:
-    if expected is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is expected
+def _rung(found: Review, loc: Loc, kind: FaultKind) -> None:
+    if found.file.engine not in kind.engines:
+        message = f"{kind.name}: the {found.file.engine} rung knows nothing like it"
+        hint = f"write `engine: {kind.engines[0]}`, or leave the fault out"
+        found.add((*loc, "kind"), message, hint)
+
+
+def _user(found: Review, loc: Loc, fault: FaultFile, kind: FaultKind) -> None:
+    camera = found.file.site.cameras.get(fault.target)
+    profile = found.camera_profiles.get(camera.profile) if camera is not None else None
+    if kind.user and profile is not None and not profile.username:
+        message = f"{kind.name}: anybody may read `{fault.target}`, a {profile.name}"
+        found.add((*loc, "target"), message, "choose a camera whose profile has a `username`")
 
 
 def _target(found: Review, loc: Loc, fault: FaultFile, wanted: str) -> None:

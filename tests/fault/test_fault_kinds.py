@@ -5,34 +5,71 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import harness.fault
-from harness.fault import FAULTS, FaultKind, Sign, World
-from harness.record import kind
+from harness.fault import FAULTS, MODEL, PROCESS, FaultKind, Sign, World, camera
+from harness.record import camera_log, kind, trouble
 from harness.record.event import Event
 
-CALLS = {
+# What each takes hold of, and lets go of again.
+SITE_CALLS: dict[str, tuple[str, str | None]] = {
     "uplink.loss": ("break_uplink", "restore_uplink"),
     "uplink.blackhole": ("hush_uplink", "restore_uplink"),
-    "camera.offline": ("camera_offline", "camera_online"),
-    "camera.stall": ("camera_stall", "camera_resume"),
     "power.cut": ("cut_power", "restore_power"),
     "app.kill": ("kill_node", None),
 }
+
+# What a camera does of its own, and whether its sessions are ended so that it is noticed.
+WIRED: dict[str, tuple[type[camera.CameraFault], bool]] = {
+    "camera.offline": (camera.Offline, False),
+    "camera.refused": (camera.Refused, True),
+    "camera.blackhole": (camera.Blackhole, True),
+    "camera.half-open": (camera.HalfOpen, False),
+    "camera.teardown": (camera.Teardown, False),
+    "camera.not-found": (camera.NotFound, True),
+    "camera.password": (camera.Password, True),
+    "camera.slow-sdp": (camera.SlowDescribe, True),
+    "camera.broken-pipe": (camera.BrokenPipe, True),
+    "camera.stall": (camera.Stall, False),
+    "camera.freeze": (camera.Freeze, False),
+    "camera.loss": (camera.Loss, False),
+    "camera.jitter": (camera.Jitter, False),
+}
+
+# What the camera node says when the fault bites: a line of its log, or a trouble of the stream.
+LINES = {
+    "camera.refused": "Connection to server failed: Connection refused (-111)",
+    "camera.blackhole": "Connection to server failed: Connection timed out (-115)",
+    "camera.half-open": "dqBuffer(131) Failed due to Resource temporarily unavailable after retry",
+    "camera.teardown": 'Received RTCP "BYE"',
+    "camera.not-found": "404 Not Found; with the result code: 404",
+    "camera.password": "401 Unauthorized; with the result code: 401",
+    "camera.slow-sdp": "Connection to server failed: Connection timed out (-115)",
+    "camera.broken-pipe": "DESCRIBE send() failed: Broken pipe; with the result code: -32",
+    "camera.credentials": "Camera credential fetching for port [username] failed",
+    "camera.stall": "dqBuffer(131) Failed due to Resource temporarily unavailable after retry",
+}
+TROUBLES = {
+    "camera.freeze": trouble.FROZEN,
+    "camera.loss": trouble.FRAMES_LOST,
+    "camera.jitter": trouble.UNEVEN,
+}
+
+
+def _about(**values: Any) -> dict[str, Any]:
+    return {"camera": "north", "instance": "counter", **values}
+
+
+BACK = Event(2.0, "app/counter", kind.CAMERA_CONNECTED, _about(transport="tcp"))
 
 # What engines write when the fault strikes `north`, and when it is over.
 SIGNS = {
     "uplink.loss": (
         Event(1.0, "appliance/north", kind.LINK_LOST, {"reason": "connection reset"}),
         Event(2.0, "appliance/north", kind.LINK_CONNECTED, {"attempt": 3, "duration_s": 1.0}),
-    ),
-    "camera.offline": (
-        Event(1.0, "app/counter", kind.CAMERA_LOST, {"camera": "north", "instance": "counter"}),
-        Event(
-            2.0, "app/counter", kind.CAMERA_CONNECTED, {"camera": "north", "instance": "counter"}
-        ),
     ),
     "power.cut": (
         Event(1.0, "appliance/north", kind.STOPPED, {"reason": "power-cut"}),
@@ -42,16 +79,34 @@ SIGNS = {
         Event(1.0, "appliance/box", kind.NODE_ENDED, {"instance": "north", "code": -9}),
         Event(2.0, "appliance/box", kind.NODE_STARTED, {"instance": "north", "attempt": 2}),
     ),
+    "camera.offline": (Event(1.0, "app/counter", kind.CAMERA_LOST, _about(line="lost")), BACK),
+    **{
+        name: (
+            Event(1.0, "app/counter", kind.CAMERA_TROUBLE, _about(trouble=what, count=1)),
+            Event(2.0, "app/counter", kind.CAMERA_CLEAR, _about(trouble=what, count=9)),
+        )
+        for name, what in TROUBLES.items()
+    },
 }
 SIGNS["uplink.blackhole"] = SIGNS["uplink.loss"]
-SIGNS["camera.stall"] = SIGNS["camera.offline"]
+
+
+def _logged(line: str) -> Event:
+    """The whole line that ends in, or holds, `line`."""
+    lines = [value for name, value in vars(camera_log).items() if name.isupper()]
+    lines += [camera_log.refused(404, "Not Found"), camera_log.refused(401, "Unauthorized")]
+    (whole,) = {one for one in lines if line in one}
+    return Event(1.0, "app/counter", kind.LOG_LINE, _about(stream="north", line=whole))
+
+
+SIGNS |= {name: (_logged(line), BACK) for name, line in LINES.items()}
 
 
 class Recording:
     """A world that only writes down what was asked of it."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, str]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def break_uplink(self, appliance: str) -> None:
         self.calls.append(("break_uplink", appliance))
@@ -62,17 +117,17 @@ class Recording:
     def restore_uplink(self, appliance: str) -> None:
         self.calls.append(("restore_uplink", appliance))
 
-    def camera_offline(self, camera: str) -> None:
-        self.calls.append(("camera_offline", camera))
+    def inject_camera(self, camera: str, fault: camera.CameraFault) -> None:
+        self.calls.append(("inject_camera", camera, fault))
 
-    def camera_online(self, camera: str) -> None:
-        self.calls.append(("camera_online", camera))
+    def heal_camera(self, camera: str, kind: type[camera.CameraFault]) -> None:
+        self.calls.append(("heal_camera", camera, kind))
 
-    def camera_stall(self, camera: str) -> None:
-        self.calls.append(("camera_stall", camera))
+    def withhold_credentials(self, camera: str) -> None:
+        self.calls.append(("withhold_credentials", camera))
 
-    def camera_resume(self, camera: str) -> None:
-        self.calls.append(("camera_resume", camera))
+    def return_credentials(self, camera: str) -> None:
+        self.calls.append(("return_credentials", camera))
 
     def cut_power(self, appliance: str) -> None:
         self.calls.append(("cut_power", appliance))
@@ -84,6 +139,10 @@ class Recording:
         self.calls.append(("kill_node", instance))
 
 
+def defaults(fault: FaultKind) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in fault.parameters.items()}
+
+
 def _moved(event: Event) -> Event:
     """The same event about another target."""
     values = {key: "south" if value == "north" else value for key, value in event.values.items()}
@@ -91,22 +150,61 @@ def _moved(event: Event) -> Event:
 
 
 def test_every_fault_is_covered_here() -> None:
-    assert FAULTS.keys() == CALLS.keys() == SIGNS.keys()
+    assert FAULTS.keys() == {*SITE_CALLS, *WIRED, "camera.credentials"} == SIGNS.keys()
+    assert {wire for wire, _ in WIRED.values()} == set(camera.FAULTS.values())
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", SITE_CALLS)
 def test_a_fault_strikes_and_heals_its_target_and_nothing_else(name: str) -> None:
-    inject, heal = CALLS[name]
+    inject, heal = SITE_CALLS[name]
     world = Recording()
-    FAULTS[name].inject(world, "north")
+    FAULTS[name].inject(world, "north", {})
     assert world.calls == [(inject, "north")]
     FAULTS[name].heal(world, "north")
     assert world.calls[1:] == ([(heal, "north")] if heal else [])
 
 
+@pytest.mark.parametrize("name", WIRED)
+def test_a_fault_of_a_camera_is_injected_with_its_values_and_healed(name: str) -> None:
+    (wire, anew), fault, world = WIRED[name], FAULTS[name], Recording()
+    values = defaults(fault)
+    fault.inject(world, "north", values)
+    ends = [("inject_camera", "north", camera.Teardown())] if anew else []
+    assert world.calls == [("inject_camera", "north", wire(**values)), *ends]
+    world.calls.clear()
+    fault.heal(world, "north")
+    assert world.calls == ([] if wire.momentary else [("heal_camera", "north", wire)])
+    assert fault.lasting == (not wire.momentary)
+    assert fault.wire is not None
+    assert fault.wire(values) == wire(**values)
+
+
+def test_credentials_are_withheld_and_given_back() -> None:
+    world = Recording()
+    FAULTS["camera.credentials"].inject(world, "north", {})
+    ended = ("inject_camera", "north", camera.Teardown())
+    assert world.calls == [("withhold_credentials", "north"), ended]
+    FAULTS["camera.credentials"].heal(world, "north")
+    assert world.calls[2:] == [("return_credentials", "north")]
+
+
+def test_a_password_can_be_in_no_plan() -> None:
+    assert FAULTS["camera.password"].parameters == {}
+
+
+@pytest.mark.parametrize("name", WIRED)
+def test_defaults_are_within_their_bounds(name: str) -> None:
+    for parameter in FAULTS[name].parameters.values():
+        assert parameter.read(parameter.default) == parameter.default
+
+
 def test_every_handle_of_the_world_is_used_by_a_fault() -> None:
+    world = Recording()
+    for fault in FAULTS.values():
+        fault.inject(world, "north", defaults(fault))
+        fault.heal(world, "north")
     handles = {name for name, _ in inspect.getmembers(World, inspect.isfunction) if name[0] != "_"}
-    assert handles == {call for pair in CALLS.values() for call in pair if call}
+    assert handles == {call[0] for call in world.calls}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -173,6 +271,7 @@ def test_reports_can_tell_faults_apart(part: str) -> None:
 def test_a_fault_is_filed_under_its_name_and_speaks_the_vocabulary(fault: FaultKind) -> None:
     assert FAULTS[fault.name] is fault
     assert fault.target in ("appliance", "camera", "instance")
+    assert fault.engines in ((MODEL, PROCESS), (PROCESS,))
     vocabulary = {value for name, value in vars(kind).items() if name.isupper()}
     assert {fault.shows.kind, fault.recovers.kind} <= vocabulary
     for sign in (fault.shows, fault.recovers):
@@ -188,10 +287,6 @@ def test_faults_know_no_engine() -> None:
             elif isinstance(node, ast.Import):
                 imported |= {alias.name for alias in node.names}
     ours = {name for name in imported if name.startswith("harness")}
-    assert ours <= {
-        "harness.errors",
-        "harness.fault.kinds",
-        "harness.record",
-        "harness.record.event",
-    }
+    ours = {name for name in ours if not name.startswith("harness.fault")}
+    assert ours == {"harness.errors", "harness.record", "harness.record.event"}
     assert not imported & {"asyncio", "random", "socket", "time"}

@@ -22,6 +22,7 @@ from harness.runtime.telemetry import (
     CameraLost,
     CameraPaused,
     Counts,
+    CredentialsMissing,
     Frame,
     Inference,
     Message,
@@ -41,6 +42,7 @@ MESSAGES: list[Message] = [
     CameraConnected("door", 1, 2.0, "udp"),
     CameraLost("door", 1, 2.0, "line"),
     CameraPaused("door", 1, 2.0),
+    CredentialsMissing("door", 2.0),
     Frame("door", 1, 7, 8, 9, 1.0, 2.0, 3.0, (("person", 0.1, 0.2, 0.3, 0.4),)),
     Frame("door", 1, None, None, None, 1.0, 2.0, None, ()),
     Inference("detector", 1.0, 5.5),
@@ -72,6 +74,7 @@ class Pipe:
         self.fds = [self.read_fd, write_fd, control_fd]
         self.closed = threading.Event()
         self.paused: queue.SimpleQueue[Set[str]] = queue.SimpleQueue()
+        self.logins: queue.SimpleQueue[control.Login] = queue.SimpleQueue()
         self.orphaned = threading.Event()
         self.emitter = Emitter(
             write_fd,
@@ -79,6 +82,7 @@ class Pipe:
             settle=lambda: None,
             close_sources=self.closed.set,
             pause=self.paused.put,
+            login=self.logins.put,
             on_orphaned=self.orphaned.set,
         )
 
@@ -118,6 +122,19 @@ def test_cameras_are_paused_by_lines_however_they_arrive() -> None:
     os.write(pipe.control, b"p\n")
     assert pipe.lines(1)[0]["kind"] == "Stopped"
     os.close(pipe.control)
+    pipe.close()
+
+
+def test_credentials_come_by_lines_and_are_never_shown() -> None:
+    pipe = Pipe()
+    pipe.emitter.start()
+    whole, gone = control.Login("door_node", "root", "p@ss"), control.Login("door_node", None)
+    os.write(pipe.control, control.login(whole) + b"\n" + control.login(gone) + b"\n")
+    assert pipe.logins.get(timeout=5) == whole
+    assert pipe.logins.get(timeout=5) == gone
+    assert "p@ss" not in repr(whole)
+    os.close(pipe.control)
+    pipe.orphaned.wait(5)
     pipe.close()
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from harness.fault.camera import CameraFault
     from harness.record.history import HistoryWriter
     from harness.scenario.plan import Plan
 
@@ -77,17 +78,17 @@ class ModelSite:
     def restore_uplink(self, appliance: str) -> None:
         self.machines[appliance].restore_uplink()
 
-    def camera_offline(self, camera: str) -> None:
-        self.nodes.camera_offline(camera)
+    def inject_camera(self, camera: str, fault: CameraFault) -> None:
+        self.nodes.inject(camera, fault)
 
-    def camera_online(self, camera: str) -> None:
-        self.nodes.camera_online(camera)
+    def heal_camera(self, camera: str, kind: type[CameraFault]) -> None:
+        self.nodes.heal(camera, kind)
 
-    def camera_stall(self, camera: str) -> None:
-        self.nodes.camera_stall(camera)
+    def withhold_credentials(self, camera: str) -> None:
+        self.nodes.withhold(camera, withheld=True)
 
-    def camera_resume(self, camera: str) -> None:
-        self.nodes.camera_resume(camera)
+    def return_credentials(self, camera: str) -> None:
+        self.nodes.withhold(camera, withheld=False)
 
     def cut_power(self, appliance: str) -> None:
         self.machines[appliance].cut_power()

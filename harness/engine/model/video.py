@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.effect import NodeEnded
-from harness.record import camera_log, kind
+from harness.engine.model.camera import VirtualCamera
+from harness.fault import camera as faults
+from harness.record import camera_log, kind, trouble
 from harness.record.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from harness.appliance.effect import StartNode
     from harness.engine.model.machine import Machine
+    from harness.fault.camera import CameraFault
     from harness.scenario.plan import CameraPlan
 
 WINDOW_S = 10.0
@@ -31,21 +34,7 @@ CONNECT_S = 0.25  # RTSP handshake and the wait for a key frame
 RETRY_S = 1.0  # how often a camera node tries again
 STALL_S = 5.0  # silence after which a camera node gives a session up
 JITTER = 0.15  # relative spread of a frame's cost
-
-
-@dataclass(slots=True)
-class VirtualCamera:
-    """A camera: on or off the network, sending or stalled."""
-
-    plan: CameraPlan
-    epoch_s: float
-    online: bool = True
-    stalled: bool = False
-
-    def frames(self, from_s: float, to_s: float) -> int:
-        """Frames made in (from_s, to_s]."""
-        rate = self.plan.rate_fps
-        return math.floor((to_s - self.epoch_s) * rate) - math.floor((from_s - self.epoch_s) * rate)
+CLEAR_S = 1.5  # frames without loss after which a camera node calls a stream clear
 
 
 @dataclass(slots=True)
@@ -56,11 +45,17 @@ class Stream:
     since_s: float | None = None  # counted up to here while connected
     paused: bool = False
     first: bool = True
-    stall_number: int = 0
+    missed: bool = False  # its loss has been told
+    line: str = ""  # what its node logged last, since it was connected
+    unfetched: bool = False  # the lack of credentials has been told
+    silences: int = 0
+    troubled_s: float | None = None  # since frames were first seen to be missing
     sent: int = 0
     delivered: int = 0
     skipped: int = 0
+    lost: int = 0
     window_delivered: int = 0
+    window_lost: int = 0
     latency: Histogram = field(default_factory=Histogram)
     inference: Histogram = field(default_factory=Histogram)
 
@@ -120,10 +115,7 @@ class Nodes:
         if not node.alive:
             return
         for stream in node.streams.values():
-            if stream.camera.plan.readable:
-                self._try_camera(node, stream)
-            else:
-                self._tell_lost(node, stream, camera_log.NOT_H264)
+            self._try_camera(node, stream)
         self._after(WINDOW_S, lambda: self._window(node))
 
     def stop(self, instance: str, _reason: str) -> None:
@@ -158,47 +150,96 @@ class Nodes:
                     "instance": self.name(node.instance),
                     "sent": stream.sent,
                     "delivered": stream.delivered,
-                    "lost_network": 0,
+                    "lost_network": stream.lost,
                     "dropped_decoder": 0,
                     "skipped_application": stream.skipped,
-                    "in_flight": stream.sent - stream.delivered - stream.skipped,
+                    "in_flight": stream.sent - stream.delivered - stream.skipped - stream.lost,
                 },
             )
 
     # --- cameras -----------------------------------------------------------------------------
 
-    def camera_offline(self, name: str) -> None:
-        self.cameras[name].online = False
-        self._each_stream(
-            name, lambda node, stream: self._lost(node, stream, camera_log.BROKEN_PIPE)
-        )
+    def inject(self, name: str, fault: CameraFault) -> None:
+        """What readers that are connected notice at once, and later."""
+        camera = self.cameras[name]
+        self._each_stream(name, self._count)
+        if not fault.momentary:
+            camera.acting[type(fault)] = fault
+        match fault:
+            case faults.Offline():
+                self._each_stream(name, lambda n, s: self._lost(n, s, camera_log.CLOSED))
+            case faults.Teardown():
+                self._each_stream(name, lambda n, s: self._lost(n, s, camera_log.GOODBYE))
+            case faults.Stall() | faults.HalfOpen():
+                self._each_stream(name, self._fall_silent)
+            case faults.Loss():
+                self._each_stream(name, self._watch_loss)
 
-    def camera_online(self, name: str) -> None:
-        self.cameras[name].online = True
+    def heal(self, name: str, kind: type[CameraFault]) -> None:
+        self._each_stream(name, self._count)
+        camera = self.cameras[name]
+        camera.acting.pop(kind, None)
+        if kind in (faults.Stall, faults.HalfOpen) and not camera.silent:
+            self._each_stream(name, self._speak)
+        if kind is faults.HalfOpen:  # it knows nothing of connections that it was silent on
+            self._each_stream(name, lambda n, s: self._lost(n, s, camera_log.CLOSED))
+        if kind is faults.Loss:
+            self._each_stream(name, lambda n, s: self._after(CLEAR_S, lambda: self._clear(n, s)))
 
-    def camera_stall(self, name: str) -> None:
+    def withhold(self, name: str, *, withheld: bool) -> None:
+        """Whether appliances cannot fetch the credentials of the camera."""
+        self.cameras[name].withheld = withheld
+
+        def forget(_node: Node, stream: Stream) -> None:
+            stream.unfetched = False
+
+        self._each_stream(name, forget)
+
+    def _fall_silent(self, node: Node, stream: Stream) -> None:
         """Readers notice after a time-out, if the camera has not resumed by then."""
-        camera = self.cameras[name]
-        camera.stalled = True
+        stream.silences += 1
+        number = stream.silences
+        self._after(STALL_S, lambda: self._gave_up(node, stream, number))
 
-        def stall(node: Node, stream: Stream) -> None:
-            self._count(node, stream)
-            stream.stall_number += 1
-            number = stream.stall_number
-            self._after(STALL_S, lambda: self._stalled(node, stream, number))
+    def _gave_up(self, node: Node, stream: Stream, number: int) -> None:
+        if stream.silences == number and stream.camera.silent:
+            self._lost(node, stream, camera_log.STALLED)
 
-        self._each_stream(name, stall)
+    def _speak(self, _node: Node, stream: Stream) -> None:
+        stream.silences += 1
+        if stream.since_s is not None:
+            stream.since_s = self.env.now
 
-    def camera_resume(self, name: str) -> None:
-        camera = self.cameras[name]
-        camera.stalled = False
+    def _watch_loss(self, node: Node, stream: Stream) -> None:
+        """When the first frame is missing that a reader gets to know of."""
+        share = stream.camera.loss
+        if share <= 0.0 or stream.since_s is None or stream.troubled_s is not None:
+            return
+        frames = 1 + math.floor(math.log1p(-self.draw.random()) / math.log1p(-min(share, 1 - 1e-9)))
+        self._after(frames / stream.camera.plan.rate_fps, lambda: self._miss(node, stream))
 
-        def resume(_node: Node, stream: Stream) -> None:
-            stream.stall_number += 1
-            if stream.since_s is not None:
-                stream.since_s = self.env.now
+    def _miss(self, node: Node, stream: Stream) -> None:
+        connected = node.alive and stream.since_s is not None
+        if connected and stream.troubled_s is None and stream.camera.loss > 0.0:
+            stream.troubled_s = self.env.now
+            values = {**self._about(node, stream), "trouble": trouble.FRAMES_LOST, "count": 1}
+            self.note(self._source(node), kind.CAMERA_TROUBLE, values)
 
-        self._each_stream(name, resume)
+    def _clear(self, node: Node, stream: Stream) -> None:
+        if not node.alive or stream.troubled_s is None or stream.camera.loss > 0.0:
+            return
+        if stream.since_s is None:  # no frames come that it could be clear of them
+            self._after(CLEAR_S, lambda: self._clear(node, stream))
+            return
+        lasted_s = round(self.env.now - CLEAR_S - stream.troubled_s, 6)
+        stream.troubled_s = None
+        values = {
+            **self._about(node, stream),
+            "trouble": trouble.FRAMES_LOST,
+            "count": max(1, stream.lost),
+            "lasted_s": max(0.0, lasted_s),
+        }
+        self.note(self._source(node), kind.CAMERA_CLEAR, values)
 
     def _each_stream(self, name: str, act: Callable[[Node, Stream], None]) -> None:
         for node in list(self.nodes.values()):
@@ -218,37 +259,45 @@ class Nodes:
             elif was and not stream.paused:
                 self._try_camera(node, stream)
 
-    def _stalled(self, node: Node, stream: Stream, number: int) -> None:
-        if stream.stall_number == number and stream.camera.stalled:
-            self._lost(node, stream, camera_log.STALLED)
-
     def _try_camera(self, node: Node, stream: Stream) -> None:
         if not node.alive or stream.since_s is not None or stream.paused:
             return
-        if stream.camera.online and not stream.camera.stalled:
+        camera = stream.camera
+        if camera.withheld and not stream.unfetched:
+            stream.unfetched = True
+            values = {"stream": "occ_log", "line": camera_log.CREDENTIALS}
+            source = f"appliance/{node.machine.name}"
+            self.note(source, kind.LOG_LINE, {**values, **self._about(node, stream)})
+        if not camera.barrier:
             self._after(CONNECT_S, lambda: self._connected(node, stream))
         else:
+            self._after(camera.takes_s, lambda: self._failed(node, stream))
+
+    def _failed(self, node: Node, stream: Stream) -> None:
+        """A try that met what it met before it began, unless that is over by now."""
+        if not node.alive or stream.since_s is not None or stream.paused:
+            return
+        if stream.camera.barrier:
+            self._tell_lost(node, stream, stream.camera.barrier)
+        if stream.camera.plan.readable:  # else nothing will ever change
             self._after(RETRY_S, lambda: self._try_camera(node, stream))
 
     def _connected(self, node: Node, stream: Stream) -> None:
         if not node.alive or stream.since_s is not None or stream.paused:
             return
-        if not stream.camera.online or stream.camera.stalled:
+        if stream.camera.barrier:
             self._try_camera(node, stream)
             return
         stream.since_s = self.env.now
-        camera = stream.camera.plan.name
-        values = {
-            "camera": camera,
-            "instance": self.name(node.instance),
-            "transport": stream.camera.plan.granted,
-        }
+        stream.missed, stream.line = False, ""
+        values = {**self._about(node, stream), "transport": stream.camera.plan.granted}
         self.note(self._source(node), kind.CAMERA_CONNECTED, values)
         if stream.first:
             stream.first = False
             duration_s = round(self.env.now - node.started_s, 6)
-            first = {"camera": camera, "duration_s": duration_s}
+            first = {"camera": stream.camera.plan.name, "duration_s": duration_s}
             self.note(self._source(node), kind.APP_FIRST_FRAME, first)
+        self._watch_loss(node, stream)
 
     def _lost(self, node: Node, stream: Stream, line: str) -> None:
         if stream.since_s is None or not node.alive:
@@ -259,12 +308,17 @@ class Nodes:
         self._after(RETRY_S, lambda: self._try_camera(node, stream))
 
     def _tell_lost(self, node: Node, stream: Stream, line: str) -> None:
-        values = {
-            "camera": stream.camera.plan.name,
-            "instance": self.name(node.instance),
-            "line": line,
-        }
-        self.note(self._source(node), kind.CAMERA_LOST, values)
+        """Further tries that fail are told only where the node's log says something new."""
+        values = {**self._about(node, stream), "line": line}
+        if line != stream.line:
+            log = {"stream": stream.camera.plan.name, **values}
+            self.note(self._source(node), kind.LOG_LINE, log)
+        if not stream.missed:
+            self.note(self._source(node), kind.CAMERA_LOST, values)
+        stream.missed, stream.line = True, line
+
+    def _about(self, node: Node, stream: Stream) -> dict[str, Any]:
+        return {"camera": stream.camera.plan.name, "instance": self.name(node.instance)}
 
     # --- frames ------------------------------------------------------------------------------
 
@@ -285,7 +339,7 @@ class Nodes:
                 "from_s": round(node.window_s, 6),
                 "to_s": round(now_s, 6),
                 "delivered": stream.window_delivered,
-                "lost": 0,
+                "lost": stream.window_lost,
                 "detected": 0,
                 "missed": 0,
                 "false": 0,
@@ -293,7 +347,7 @@ class Nodes:
                 "inference_ms": stream.inference.to_json(),
             }
             self.note(self._source(node), kind.FRAMES, values)
-            stream.window_delivered = 0
+            stream.window_delivered = stream.window_lost = 0
             stream.latency = Histogram()
             stream.inference = Histogram()
         node.window_s = now_s
@@ -301,16 +355,19 @@ class Nodes:
     def _count(self, node: Node, stream: Stream) -> None:
         """Bring the counts of a connected stream up to now."""
         now_s = self.env.now
-        if stream.since_s is None or now_s <= stream.since_s or stream.camera.stalled:
+        if stream.since_s is None or now_s <= stream.since_s or stream.camera.silent:
             return
-        made = stream.camera.frames(stream.since_s, now_s)
+        made, share = stream.camera.frames(stream.since_s, now_s), stream.camera.loss
+        lost = sum(self.draw.random() < share for _ in range(made)) if share else 0
         sustained = (now_s - stream.since_s) * self._capacity_fps(node)
-        delivered = min(made, math.ceil(sustained))
+        delivered = min(made - lost, math.ceil(sustained))
         stream.since_s = now_s
         stream.sent += made
+        stream.lost += lost
         stream.delivered += delivered
-        stream.skipped += made - delivered
+        stream.skipped += made - lost - delivered
         stream.window_delivered += delivered
+        stream.window_lost += lost
         profile = node.machine.profile
         gauss = self.draw.gauss
         for _ in range(delivered):

@@ -26,6 +26,7 @@ from harness.engine.process.nodes import Nodes
 from harness.engine.process.uplink import Uplink
 from harness.engine.recorder import Recorder
 from harness.errors import HarnessError
+from harness.fault import FAULTS
 from harness.record import kind
 from harness.scenario.seed import derive
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from harness.camera.picture.clip import Clip
     from harness.camera.serve.live import Camera
+    from harness.fault.camera import CameraFault
     from harness.record.history import HistoryWriter
     from harness.scenario.plan import CameraPlan, Plan
 
@@ -65,17 +67,17 @@ class ProcessSite:
     def restore_uplink(self, appliance: str) -> None:
         self.group.create_task(self.links[appliance].restore())
 
-    def camera_offline(self, camera: str) -> None:
-        self.cameras[camera].go_offline()
+    def inject_camera(self, camera: str, fault: CameraFault) -> None:
+        self.cameras[camera].inject(fault)
 
-    def camera_online(self, camera: str) -> None:
-        self.cameras[camera].go_online()
+    def heal_camera(self, camera: str, kind: type[CameraFault]) -> None:
+        self.cameras[camera].heal(kind)
 
-    def camera_stall(self, camera: str) -> None:
-        self.cameras[camera].stall()
+    def withhold_credentials(self, camera: str) -> None:
+        self.nodes.withhold(camera)
 
-    def camera_resume(self, camera: str) -> None:
-        self.cameras[camera].resume()
+    def return_credentials(self, camera: str) -> None:
+        self.nodes.give_back(camera)
 
     def cut_power(self, appliance: str) -> None:
         self.machines[appliance].cut_power()
@@ -206,6 +208,10 @@ async def _bring_up(
         )
         for camera in plan.cameras
     }
+    for fault in plan.faults:
+        wire = FAULTS[fault.kind].wire
+        if wire is not None:
+            await cameras[fault.target].prepare_fault(wire(fault.parameters))
     client = await stack.enter_async_context(ApiClient(cloud.api_url, key=cloud.root_key))
     (directory / "nodes").mkdir()
     nodes = Nodes(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,8 +18,10 @@ from harness.appliance.effect import NodeEnded
 from harness.engine.process.link import Link
 from harness.engine.process.tally import Tally
 from harness.errors import Corrupt, PeerError, PeerRefused, PeerTimeout
-from harness.record import kind
+from harness.record import camera_log, kind
 from harness.runtime import telemetry
+from harness.runtime.console import Console
+from harness.runtime.control import Login
 from harness.runtime.process import Application
 from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
 from harness.runtime.unpack import unpack
@@ -52,6 +54,9 @@ class Node:
     application: Application = field(default_factory=Application)
     tally: Tally | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
+    cameras: tuple[CameraInput, ...] = ()
+    logs: dict[str, Console] = field(default_factory=dict)  # of its camera nodes
+    unfetched: set[str] = field(default_factory=set)  # cameras whose lack of credentials is told
     watch: asyncio.Task[None] | None = None
     stopping: bool = False
 
@@ -78,6 +83,7 @@ class Nodes:
         self.elapsed = elapsed
         self.name = name
         self._nodes: dict[tuple[str, str], Node] = {}  # by instance and code node
+        self._withheld: set[str] = set()  # cameras whose credentials cannot be fetched
         self._starts = 0
 
     async def start(self, machine: Machine, request: StartNode) -> None:
@@ -105,7 +111,11 @@ class Nodes:
             cameras = {camera.name: self.cameras[camera.name] for camera in spec.cameras}
             name = self.name(request.instance)
             node.tally = Tally(name, cameras, peers, self.note, self.elapsed)
-            await node.application.start(spec, lambda message: _take(node, message))
+            node.cameras = spec.cameras
+            node.logs = {c.name: Console(spec.logs / f"{c.name}.log") for c in spec.cameras}
+            await node.application.start(
+                self._as_fetched(spec), lambda message: self._take(node, message)
+            )
         except BaseException:
             self._nodes.pop((node.instance, node.code), None)
             await self._clear(node)
@@ -162,6 +172,8 @@ class Nodes:
 
     async def _clear(self, node: Node) -> None:
         await node.link.close()
+        for log in node.logs.values():
+            log.close()
         if node.tally is not None and node.watch is not None:
             node.tally.account()
         await asyncio.to_thread(shutil.rmtree, node.directory, True)
@@ -176,6 +188,30 @@ class Nodes:
     def pause(self, instance: str, cameras: tuple[str, ...]) -> None:
         for node in self._of(instance):
             node.application.pause(cameras)
+
+    def withhold(self, camera: str) -> None:
+        """No camera node gets the credentials of `camera` any more when it connects anew."""
+        self._withheld.add(camera)
+        self._log_in(camera, lambda own: Login(own.node, None))
+
+    def give_back(self, camera: str) -> None:
+        self._withheld.discard(camera)
+        self._log_in(camera, lambda own: Login(own.node, own.username, own.password))
+
+    def _log_in(self, camera: str, who: Callable[[CameraInput], Login]) -> None:
+        for node in self._nodes.values():
+            node.unfetched.discard(camera)
+            for own in node.cameras:
+                if own.name == camera:
+                    node.application.login(who(own))
+
+    def _as_fetched(self, spec: ApplicationSpec) -> ApplicationSpec:
+        """With the credentials that can be fetched now."""
+        cameras = (
+            replace(own, username=None, password="") if own.name in self._withheld else own
+            for own in spec.cameras
+        )
+        return replace(spec, cameras=tuple(cameras))
 
     async def stop(self, instance: str, _reason: str, grace_s: float = GRACE_S) -> None:
         """Stop in good order; with no grace at all, as power loss does."""
@@ -206,6 +242,36 @@ class Nodes:
         finally:
             for node in self._nodes.values():  # those whose watch failed or was cancelled
                 await node.link.close()
+
+    # --- what the process tells -----------------------------------------------------------------
+
+    def _take(self, node: Node, message: dict[str, Any]) -> None:
+        try:
+            parsed = telemetry.parse(message)
+        except Corrupt:  # the pipe is the application's, too: what it writes ends no run
+            node.application.malformed += 1
+            return
+        if isinstance(parsed, telemetry.Started):
+            node.started.set()
+            return
+        if isinstance(parsed, telemetry.CameraLost) and parsed.camera in node.logs:
+            node.logs[parsed.camera].write(f"{self.elapsed():.3f} {parsed.line}\n".encode())
+        if isinstance(parsed, telemetry.CredentialsMissing):
+            self._tell_unfetched(node, parsed.camera)
+        elif node.tally is not None:
+            node.tally.take(parsed)
+
+    def _tell_unfetched(self, node: Node, camera: str) -> None:
+        if camera in node.unfetched:
+            return
+        node.unfetched.add(camera)
+        values = {
+            "stream": "occ_log",
+            "line": camera_log.CREDENTIALS,
+            "camera": camera,
+            "instance": self.name(node.instance),
+        }
+        self.note(node.machine.source, kind.LOG_LINE, values)
 
     # --- what the process is started with ------------------------------------------------------
 
@@ -288,18 +354,6 @@ def _resolve(document: Mapping[str, Any]) -> graph.Graph:
         return graph.resolve(parsed, manifests)
     except graph.GraphInvalid as error:
         raise Corrupt(f"deployment document: {error}") from None
-
-
-def _take(node: Node, message: dict[str, Any]) -> None:
-    try:
-        parsed = telemetry.parse(message)
-    except Corrupt:  # the pipe is the application's, too: what it writes ends no run
-        node.application.malformed += 1
-        return
-    if isinstance(parsed, telemetry.Started):
-        node.started.set()
-    elif node.tally is not None:
-        node.tally.take(parsed)
 
 
 def _why(code: int, error_line: str) -> str:

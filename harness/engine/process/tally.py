@@ -4,7 +4,8 @@ Latency is from the capture of a frame (its code in the picture and the camera's
 moment the application put it out with its boxes. A frame that a camera sent and the reader
 never demuxed was lost on the network when its connection broke, or when the reader tells so of
 the connection that is up; else it was in flight when the reader itself closed that, at its end or
-because the camera was paused.
+because the camera was paused. What a fault took from a camera's frames on their way counts as
+sent, and as lost on the network; a stalled camera sends nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.camera.picture.scene import Box
 from harness.camera.picture.score import score
+from harness.fault.camera import Stall
 from harness.record import framecode, kind
 from harness.record.histogram import Histogram
 from harness.runtime import telemetry
@@ -195,13 +197,15 @@ class Tally:
         for name, reader in self._readers.items():
             counts = list(reader.counts.values())
             sent = sum(session.frames_sent for session in self._sessions(reader))
+            taken = sum(map(_taken, self._sessions(reader)))
             # The last counts of a killed process may be older than the frames it told of.
             delivered = max(sum(c.delivered for c in counts), reader.told)
             skipped = sum(c.skipped for c in counts)
             dropped = sum(c.dropped_decoder for c in counts)
             seen = max(sum(c.packets for c in counts), delivered + skipped + dropped)
             unseen = self._unseen_before(reader) + self._missed_now(reader)
-            lost = max(0, min(unseen, sent - seen))
+            lost = max(0, min(unseen, sent - seen)) + taken
+            sent += taken
             values = {
                 "camera": name,
                 "instance": self.instance,
@@ -238,5 +242,10 @@ class Tally:
 
 
 def _missed(counts: telemetry.Counts, session: SessionAccount) -> int:
-    """Frames that never came whole, less those that were dropped before they were sent."""
-    return max(0, counts.lost - session.frames_dropped_at_sender)
+    """Frames that never came whole, less those that were never handed to the network."""
+    return max(0, counts.lost - session.frames_dropped_at_sender - _taken(session))
+
+
+def _taken(session: SessionAccount) -> int:
+    """Frames that a fault took wholly on their way to the network."""
+    return sum(count for verb, count in session.frames_lost.items() if verb != Stall.verb)
