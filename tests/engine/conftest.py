@@ -178,9 +178,13 @@ def plan_of(
     application: Path = PEOPLE_COUNTER,
     firmware: str = "6.2.1",
     seed: int = 5,
+    folder: Path = ROOT,
     **more: Any,
 ) -> Plan:
-    """A plan of one appliance, `north`; with `deploy`, an instance of that name and `door`."""
+    """A plan of one appliance, `north`; with `deploy`, an instance of that name and `door`.
+
+    Paths in it start from `folder`, where profiles are looked for first.
+    """
     bring_up: list[Mapping[str, Any]] = [{"provision": "north"}]
     data: dict[str, Any] = {
         "schema": 1,
@@ -207,7 +211,7 @@ def plan_of(
         }
         bring_up.append({"deploy": step})
     data = {**data, "bring_up": bring_up, **more}
-    scenario = from_mapping(data, folder=ROOT, base=ROOT)
+    scenario = from_mapping(data, folder=folder, base=ROOT)
     return compile_plan(scenario, engine=engine)
 
 

@@ -61,6 +61,26 @@ def test_a_list_is_done_in_parallel(write: Write) -> None:
     assert plan.workload == (Reboot("south", timeout_s=300.0),)
 
 
+def test_faults_have_all_their_values(write: Write) -> None:
+    """What is left out has its default, and chance follows from the plan's seed."""
+    work = "- fault: {kind: camera.loss, target: door, for: 1s, parameters: {rate: 0.2}}\n"
+    work += "  - fault: {kind: camera.teardown, target: door}\n"
+    work += "  - fault: {kind: camera.loss, target: door, for: 1s, parameters: {seed: 7}}"
+    path = write(("- observe: 2s", work))
+    one, other = (compile_plan(load(path), seed=seed) for seed in (1, 2))
+    rates = [fault.parameters.get("rate") for fault in one.faults]
+    assert rates == [0.2, None, 0.05]
+    seeds = [[fault.parameters.get("seed") for fault in plan.faults] for plan in (one, other)]
+    assert seeds[0][0] != seeds[1][0]
+    assert seeds[0][2] == seeds[1][2] == 7
+
+
+def test_a_fault_that_the_rung_does_not_know_is_refused(write: Write) -> None:
+    path = write(("- observe: 2s", "- fault: {kind: camera.freeze, target: door, for: 1s}"))
+    with pytest.raises(InputError, match="camera.freeze on door: the model rung knows nothing"):
+        compile_plan(load(path), engine="model")
+
+
 def test_steps_are_resolved(write: Write) -> None:
     plan = compile_plan(load(write()))
     deploy = plan.bring_up[1]

@@ -66,6 +66,36 @@ UPDATE = "- update: {appliance: north, image: 7.0.13, expect: committed"
             "- fault: {kind: uplink.loss, target: north, for: 1s, parameters: {often: 3}}",
             "unknown parameter of uplink.loss `often`",
         ),
+        (
+            WORK,
+            "- fault: {kind: camera.loss, target: door, for: 1s, parameters: {rate: 2}}",
+            "`rate` cannot be `2`\n",
+        ),
+        (
+            WORK,
+            "- fault: {kind: camera.loss, target: door, for: 1s, parameters: {rat: 0.1}}",
+            "did you mean `rate`?",
+        ),
+        (
+            WORK,
+            "- fault: {kind: camera.slow-sdp, target: door, for: 5s, parameters: {delay_s: 2}}",
+            "hint: a number, 4 to 300 s: how long an answer takes",
+        ),
+        (
+            WORK,
+            "- fault: {kind: camera.password, target: door, for: 1s, parameters: {password: x}}",
+            "unknown parameter of camera.password `password`",
+        ),
+        (
+            WORK,
+            "- fault: {kind: camera.credentials, target: door, for: 1s}",
+            "camera.credentials: anybody may read `door`, a generic-360p15",
+        ),
+        (
+            f"workload:\n  {WORK}",
+            "engine: model\nworkload:\n  - fault: {kind: camera.freeze, target: door, for: 1s}",
+            "camera.freeze: the model rung knows nothing like it",
+        ),
         (WORK, "- observe: 61s", "the workload alone takes 61 s"),
     ],
 )
