@@ -25,6 +25,8 @@ BOTH = (MODEL, PROCESS)
 ALONE = (PROCESS,)  # what virtual time does not know of: pictures, single packets, clocks
 SLOW_S_MIN = 4.0  # longer than a camera node waits for an answer
 BURST_S_MAX = 2.5  # longer is taken for a stream that has stopped
+GOP_FRAMES = 90  # a camera takes it up at a key frame of it, so after as many at the most
+DRIFT_PPM = 50_000.0  # a hundred times what quartz does: less takes longer to be noticed
 
 _LOST = Sign(kind.CAMERA_LOST, value="camera")
 _BACK = Sign(kind.CAMERA_CONNECTED, value="camera")
@@ -35,10 +37,13 @@ def _logged(line: str) -> Sign:
 
 
 def _troubled(name: str) -> tuple[Sign, Sign]:
-    """A trouble of the stream, and its end."""
-    where = {"trouble": name}
-    return Sign(kind.CAMERA_TROUBLE, value="camera", where=where), Sign(
-        kind.CAMERA_CLEAR, value="camera", where=where
+    """A trouble of the stream, and frames without it.
+
+    Its end is no sign: one that comes and goes may be over for the moment when the fault heals.
+    """
+    return (
+        Sign(kind.CAMERA_TROUBLE, value="camera", where={"trouble": name}),
+        Sign(kind.FRAMES, value="camera", above={"delivered": 0}, lacks={"troubles": name}),
     )
 
 
@@ -149,6 +154,21 @@ KINDS: Sequence[FaultKind] = (
     # what it shows
     _kind(camera.Stall, "camera stalls", (_logged(camera_log.STALLED), _BACK)),
     _kind(camera.Freeze, "camera frozen", _troubled(trouble.FROZEN), engines=ALONE),
+    _kind(camera.Black, "camera black", _troubled(trouble.DARK), engines=ALONE),
+    _kind(
+        camera.OtherCodec,
+        "camera of another codec",
+        (_logged(camera_log.NOT_H264), _BACK),
+        anew=True,
+    ),
+    _kind(camera.Resolution, "camera resized", _troubled(trouble.RESIZED), engines=ALONE),
+    _kind(
+        camera.Gop,
+        "camera key frames rare",
+        _troubled(trouble.KEYS_RARE),
+        engines=ALONE,
+        bounds={"frames": {"default": GOP_FRAMES}},
+    ),
     # what becomes of its packets
     _kind(camera.Loss, "camera packets lost", _troubled(trouble.FRAMES_LOST)),
     _kind(
@@ -156,6 +176,54 @@ KINDS: Sequence[FaultKind] = (
         "camera jitter",
         _troubled(trouble.UNEVEN),
         engines=ALONE,
-        bounds={"most_s": {"default": 0.3}},
+        bounds={"most_s": {"default": 0.5}},
+    ),
+    _kind(
+        camera.Burst,
+        "camera sends in bursts",
+        _troubled(trouble.UNEVEN),
+        engines=ALONE,
+        bounds={"hold_s": {"most": BURST_S_MAX}},
+    ),
+    _kind(
+        camera.BitErrors,
+        "camera bit errors",
+        _troubled(trouble.FRAMES_DAMAGED),
+        engines=ALONE,
+    ),
+    _kind(
+        camera.Duplicate,
+        "camera packets doubled",
+        _troubled(trouble.DUPLICATED),
+        engines=ALONE,
+    ),
+    _kind(
+        camera.Reorder,
+        "camera packets swapped",
+        _troubled(trouble.OUT_OF_ORDER),
+        engines=ALONE,
+        bounds={"rate": {"default": 0.2}},  # a small frame has few packets to swap
+    ),
+    # what it says of time and of itself
+    _kind(
+        camera.SequenceReset,
+        "camera sequence reset",
+        _troubled(trouble.RESTARTED),
+        engines=ALONE,
+        fixed=("first",),  # the engine takes one that is far from the last
+    ),
+    _kind(camera.SsrcReset, "camera SSRC reset", _troubled(trouble.RESTARTED), engines=ALONE),
+    _kind(
+        camera.TimestampJump,
+        "camera clock jumps",
+        _troubled(trouble.CLOCK_JUMPED),
+        engines=ALONE,
+    ),
+    _kind(
+        camera.Drift,
+        "camera clock drifts",
+        _troubled(trouble.CLOCK_DRIFTS),
+        engines=ALONE,
+        bounds={"ppm": {"default": DRIFT_PPM}},
     ),
 )

@@ -50,12 +50,18 @@ class World(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """An event that tells about a target: by its source, or by one of its values."""
+    """An event that tells about a target: by its source, or by one of its values.
+
+    `where` says what other values are, `above` which are larger than a number, `lacks` which
+    lists do not hold something.
+    """
 
     kind: str
     source: str = ""  # "appliance" means source appliance/<target>
     value: str = ""  # the key of `values` that holds the target
     where: Mapping[str, Any] = field(default_factory=dict)
+    above: Mapping[str, float] = field(default_factory=dict)
+    lacks: Mapping[str, Any] = field(default_factory=dict)
 
     def matches(self, event: Event, target: str) -> bool:
         if event.kind != self.kind:
@@ -64,7 +70,12 @@ class Sign:
             return False
         if self.value and event.values.get(self.value) != target:
             return False
-        return all(event.values.get(key) == value for key, value in self.where.items())
+        values = event.values
+        return (
+            all(values.get(key) == value for key, value in self.where.items())
+            and all(values.get(key, least) > least for key, least in self.above.items())
+            and all(one not in values.get(key, (one,)) for key, one in self.lacks.items())
+        )
 
 
 @dataclass(frozen=True, slots=True)

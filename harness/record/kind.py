@@ -47,7 +47,8 @@ FRAMES = "frames.window"  # see below
 # frames.window, one a second per (camera, reader), source `app/<instance>`:
 #   camera, instance, from_s, to_s,
 #   delivered (frames handed to the application), lost (that never came whole, as far as the
-#   reader can tell), detected (tp), missed (fn), false (fp),
+#   reader can tell), troubles (names of those that there were, see trouble.py),
+#   detected (tp), missed (fn), false (fp),
 #   latency_ms  histogram (capture to detection), inference_ms histogram (per call)
 #   both as `Histogram.to_json()`
 FRAME_ACCOUNT = "frames.account"

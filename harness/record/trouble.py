@@ -15,10 +15,11 @@ CLOCK_JUMPED = "clock-jumped"  # the time stamps, against the time that passed
 CLOCK_DRIFTS = "clock-drifts"  # likewise, little by little
 FROZEN = "frozen"  # frames come, and the picture stands still
 DARK = "dark"  # frames come, and there is nothing to see
-RESIZED = "resized"  # the picture has another size
+RESIZED = "resized"  # the picture has another size than when the camera was connected
+KEYS_RARE = "keys-rare"  # key frames are further apart than they used to be
 MISTAKEN = "mistaken"  # what a frame says beside its picture is not what the picture says
 
 TROUBLES = (
     *(FRAMES_LOST, FRAMES_DAMAGED, OUT_OF_ORDER, DUPLICATED, UNEVEN, RESTARTED),
-    *(CLOCK_JUMPED, CLOCK_DRIFTS, FROZEN, DARK, RESIZED, MISTAKEN),
+    *(CLOCK_JUMPED, CLOCK_DRIFTS, FROZEN, DARK, RESIZED, KEYS_RARE, MISTAKEN),
 )

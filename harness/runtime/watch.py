@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections import deque
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.record import trouble
@@ -31,8 +32,11 @@ FROZEN_S = 1.0  # longer than cameras repeat a picture that they could not encod
 JUMP_S = 1.0  # a clock that is off by so much at once was set
 SECONDS_KEPT = 5  # of the clock: slower drift than `DRIFT_S` in them is not noticed
 DRIFT_S = 0.1
-UNEVEN_S = 0.025  # how differently neighbouring frames travel, as a rule
-SPREADS_KEPT = 15  # frames that make a rule: one that a busy machine delays is none
+UNEVEN_S = 0.05  # how differently neighbouring frames travel; a busy machine makes half of it
+SPREADS_KEPT = 30  # frames that this is the mean of: one that is very late says nothing
+DISTANCES_KEPT = 16  # of key frames; more than a loop of a camera that slows down has
+RARE = 1.5  # so many times the longest of them without a key frame
+_KEY = 5  # nal_unit_type of a key frame's slice (ITU-T H.264, table 7-1)
 
 
 @dataclass(slots=True)
@@ -82,9 +86,10 @@ class Inspector:
         self._stream = stream
         self._told = dataclasses.replace(stream.disorder)
         self._clock = Clock()
+        self._keys = Keys()
         self._scene: object = None
         self._scene_s = 0.0
-        self._size = (0, 0)
+        self._size: tuple[int, int] | None = None  # of its first picture
         self._readable = False
 
     def unit(self, unit: Unit, now_s: float) -> None:
@@ -95,6 +100,7 @@ class Inspector:
             self._clock = Clock()
         for name in self._clock.wrong(unit.timestamp, now_s):
             self._watch.see(name, 1, now_s)
+        self._watch.see(trouble.KEYS_RARE, self._keys.rare(unit), now_s)
         self._watch.turn(now_s)
 
     def undecodable(self, now_s: float) -> None:
@@ -111,8 +117,8 @@ class Inspector:
         self._watch.see(trouble.DARK, dark, now_s)
         self._watch.see(trouble.MISTAKEN, picture.mistaken, now_s)
         size = (picture.frame.width, picture.frame.height)
-        self._watch.see(trouble.RESIZED, self._size not in ((0, 0), size), now_s)
-        self._size = size
+        self._size = self._size or size
+        self._watch.see(trouble.RESIZED, self._size != size, now_s)
         self._watch.see(trouble.FROZEN, self._stands_still(picture) and not dark, now_s)
 
     def _on_the_way(self, unit: Unit) -> Iterator[tuple[str, int]]:
@@ -128,6 +134,30 @@ class Inspector:
         if scene != self._scene:
             self._scene, self._scene_s = scene, picture.arrived_s
         return picture.arrived_s - self._scene_s >= FROZEN_S
+
+
+class Keys:
+    """How far apart key frames are, in frames; where some were lost nothing is known."""
+
+    def __init__(self) -> None:
+        self._distances: deque[int] = deque(maxlen=DISTANCES_KEPT)  # as they use to be
+        self._since: int | None = None  # the last key frame, if every frame since came
+        self._rare = False
+
+    def rare(self, unit: Unit) -> bool:
+        """Whether a key frame was overdue, and none has come since that was not."""
+        since = self._since
+        since = None if since is None or unit.lost else since + 1
+        most = RARE * max(self._distances, default=math.inf)
+        if any(nal[0] & 0x1F == _KEY for nal in unit.nals):
+            if since is not None and since <= most:
+                self._distances.append(since)
+                self._rare = False
+            since = 0
+        elif since is not None and since > most:
+            self._rare = True
+        self._since = since
+        return self._rare
 
 
 class Clock:
@@ -162,7 +192,7 @@ class Clock:
         transit_s = now_s - self._ticks / CLOCK_HZ
         self._spread_s.append(abs(transit_s - self._transit_s))
         self._transit_s = transit_s
-        if len(self._spread_s) == SPREADS_KEPT and median(self._spread_s) > UNEVEN_S:
+        if len(self._spread_s) == SPREADS_KEPT and fmean(self._spread_s) > UNEVEN_S:
             yield trouble.UNEVEN
         if self._drifts(transit_s, now_s):
             yield trouble.CLOCK_DRIFTS

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.fault.camera import OtherCodec, Resolution
 from harness.scenario.appearance import coding_of, look_of
+from harness.scenario.coding import CODECS, Coding
 from harness.scenario.firmware import fuse_level
 from harness.scenario.problem import FileInvalid, did_you_mean
 from harness.scenario.profile import appliance_profile, camera_profile
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.fault import FaultKind
+    from harness.fault.camera import CameraFault
     from harness.jetson.profile import Profile
     from harness.scenario.camera import CameraProfile
     from harness.scenario.document import Document, Loc
@@ -229,16 +232,37 @@ def _fault(found: Review, loc: Loc, fault: FaultFile) -> None:
     _user(found, loc, fault, kind)
     if fault.for_s == 0 and kind.lasting:
         found.add(loc, f"`for` is missing: how long does {fault.kind} last?", 'for example "3s"')
+    values = {name: one.default for name, one in kind.parameters.items()}
     for name, value in fault.parameters.items():
         place = (*loc, "parameters", name)
         if not found.name(place, f"parameter of {fault.kind}", name, kind.parameters):
             continue
         parameter = kind.parameters[name]
         try:
-            parameter.read(value)
+            values[name] = parameter.read(value)
         except ValueError:
             hint = f"{parameter.range_text}: {parameter.says}"
             found.add(place, f"`{name}` cannot be `{value}`", hint)
+    if kind.wire is not None:
+        _pictures(found, loc, fault.target, kind.wire(values))
+
+
+def _pictures(found: Review, loc: Loc, camera: str, wire: CameraFault) -> None:
+    """Other pictures must be such as can be encoded."""
+    made = found.file.site.cameras.get(camera)
+    profile = found.camera_profiles.get(made.profile) if made is not None else None
+    if profile is None:
+        return
+    size = (profile.width_px, profile.height_px)
+    if isinstance(wire, OtherCodec):
+        codec = next(codec for codec in CODECS if codec == wire.codec)
+        try:
+            Coding(codec=codec).check([size], slows_down=False)
+        except InputError as error:
+            found.add((*loc, "target"), f"camera `{camera}`: {error}", error.hint)
+    if isinstance(wire, Resolution) and (wire.width_px % 2 or wire.height_px % 2):
+        message = f"pictures of {wire.width_px}x{wire.height_px} pixels cannot be encoded"
+        found.add((*loc, "parameters"), message, "an even width and an even height")
 
 
 def _rung(found: Review, loc: Loc, kind: FaultKind) -> None:

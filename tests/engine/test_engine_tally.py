@@ -389,8 +389,13 @@ def test_the_node_logs_what_is_new_since_it_was_connected(desk: Desk) -> None:
 def test_troubles_of_a_stream_are_told_and_their_end(desk: Desk) -> None:
     desk.tally.take(telemetry.Trouble("door", "frozen", 1.0, 1, over=False, lasted_s=0.0))
     desk.tally.take(telemetry.Trouble("door", "frozen", 9.0, 40, over=True, lasted_s=6.5))
+    desk.tally.take(telemetry.Trouble("door", "dark", 9.5, 1, over=False, lasted_s=0.0))
+    for _ in range(2):
+        desk.tally.report()
+    windows = desk.of("frames.window")
+    assert [window["troubles"] for window in windows] == [["dark", "frozen"], ["dark"]]
     common = {"camera": "door", "instance": "counter", "trouble": "frozen"}
-    assert desk.notes == [
+    assert desk.notes[:2] == [
         ("camera.trouble", {**common, "count": 1}),
         ("camera.clear", {**common, "count": 40, "lasted_s": 6.5}),
     ]

@@ -35,8 +35,20 @@ WIRED: dict[str, tuple[type[camera.CameraFault], bool]] = {
     "camera.broken-pipe": (camera.BrokenPipe, True),
     "camera.stall": (camera.Stall, False),
     "camera.freeze": (camera.Freeze, False),
+    "camera.black": (camera.Black, False),
+    "camera.codec": (camera.OtherCodec, True),
+    "camera.resolution": (camera.Resolution, False),
+    "camera.gop": (camera.Gop, False),
     "camera.loss": (camera.Loss, False),
+    "camera.bit-errors": (camera.BitErrors, False),
+    "camera.duplicate": (camera.Duplicate, False),
+    "camera.reorder": (camera.Reorder, False),
     "camera.jitter": (camera.Jitter, False),
+    "camera.burst": (camera.Burst, False),
+    "camera.sequence-reset": (camera.SequenceReset, False),
+    "camera.ssrc-reset": (camera.SsrcReset, False),
+    "camera.timestamp-jump": (camera.TimestampJump, False),
+    "camera.drift": (camera.Drift, False),
 }
 
 # What the camera node says when the fault bites: a line of its log, or a trouble of the stream.
@@ -51,11 +63,23 @@ LINES = {
     "camera.broken-pipe": "DESCRIBE send() failed: Broken pipe; with the result code: -32",
     "camera.credentials": "Camera credential fetching for port [username] failed",
     "camera.stall": "dqBuffer(131) Failed due to Resource temporarily unavailable after retry",
+    "camera.codec": "Camera did not provide an H264 encoded stream",
 }
 TROUBLES = {
     "camera.freeze": trouble.FROZEN,
+    "camera.black": trouble.DARK,
+    "camera.resolution": trouble.RESIZED,
+    "camera.gop": trouble.KEYS_RARE,
     "camera.loss": trouble.FRAMES_LOST,
+    "camera.bit-errors": trouble.FRAMES_DAMAGED,
+    "camera.duplicate": trouble.DUPLICATED,
+    "camera.reorder": trouble.OUT_OF_ORDER,
     "camera.jitter": trouble.UNEVEN,
+    "camera.burst": trouble.UNEVEN,
+    "camera.sequence-reset": trouble.RESTARTED,
+    "camera.ssrc-reset": trouble.RESTARTED,
+    "camera.timestamp-jump": trouble.CLOCK_JUMPED,
+    "camera.drift": trouble.CLOCK_DRIFTS,
 }
 
 
@@ -83,7 +107,7 @@ SIGNS = {
     **{
         name: (
             Event(1.0, "app/counter", kind.CAMERA_TROUBLE, _about(trouble=what, count=1)),
-            Event(2.0, "app/counter", kind.CAMERA_CLEAR, _about(trouble=what, count=9)),
+            Event(2.0, "app/counter", kind.FRAMES, _about(delivered=15, troubles=["other"])),
         )
         for name, what in TROUBLES.items()
     },
@@ -249,6 +273,24 @@ def test_a_sign_without_conditions_matches_by_kind_alone() -> None:
     sign = Sign(kind.BOOTED)
     assert sign.matches(Event(0.0, "anyone", kind.BOOTED, {}), "north")
     assert not sign.matches(Event(0.0, "anyone", kind.POWERED, {}), "north")
+
+
+@pytest.mark.parametrize(
+    ("values", "matches"),
+    [
+        ({"delivered": 3, "troubles": []}, True),
+        ({"delivered": 3, "troubles": ["frozen"]}, True),
+        ({"delivered": 3, "troubles": ["frozen", trouble.FRAMES_LOST]}, False),
+        ({"delivered": 0, "troubles": []}, False),
+        ({"troubles": []}, False),
+        ({"delivered": 3}, False),
+    ],
+)
+def test_a_camera_is_well_when_frames_come_without_its_trouble(
+    values: dict[str, Any], matches: bool
+) -> None:
+    event = Event(1.0, "app/counter", kind.FRAMES, _about(**values))
+    assert FAULTS["camera.loss"].recovers.matches(event, "north") == matches
 
 
 def test_every_condition_of_a_sign_counts() -> None:

@@ -16,7 +16,7 @@ from harness.runtime.decoder import Picture
 from harness.runtime.rtp import CLOCK_HZ
 from harness.runtime.stream import Stream
 from harness.runtime.telemetry import Trouble
-from harness.runtime.watch import CLEAR_S, FROZEN_S, SPREADS_KEPT, Clock, Inspector, Watch
+from harness.runtime.watch import CLEAR_S, FROZEN_S, SPREADS_KEPT, Clock, Inspector, Keys, Watch
 
 if TYPE_CHECKING:
     from harness.runtime.telemetry import Message
@@ -111,9 +111,37 @@ def test_pictures_that_are_not_right(post: Post, picture: dict[str, Any], name: 
     assert post.names == [(name, False), (name, True)]
 
 
-def test_a_picture_of_another_size_is_told_once(post: Post) -> None:
-    post.flow(3.0, size=(128, 96))
+def test_a_picture_of_another_size_is_told_until_it_has_its_own_again(post: Post) -> None:
+    post.flow(5.0, size=(128, 96))
+    assert post.names == [(trouble.RESIZED, False)]
+    post.flow(2.0)
     assert post.names == [(trouble.RESIZED, False), (trouble.RESIZED, True)]
+
+
+def keys(*distances: int, lost_after: int = -1) -> list[bool]:
+    """What is said of a stream whose key frames are so far apart."""
+    found, seen, number = Keys(), [], 0
+    for distance in distances:
+        for frame in range(distance):
+            nal = b"\x65" if frame == 0 else b"\x41"
+            seen.append(found.rare(Unit((nal,), 0, lost=int(number == lost_after))))
+            number += 1
+    return seen
+
+
+def test_key_frames_that_come_late_are_rare_until_they_are_in_time_again() -> None:
+    seen = keys(10, 10, 10, 40, 40, 10, 10)
+    assert seen.index(True) == 30 + 16  # one and a half of the usual distance
+    assert all(seen[46:110])
+    assert not any(seen[120:])
+
+
+def test_a_camera_whose_key_frames_come_unevenly_is_as_it_is() -> None:
+    assert not any(keys(10, 4, 10, 7, 15, 10, 3, 20))
+
+
+def test_where_frames_were_lost_no_key_frame_is_missed() -> None:
+    assert not any(keys(10, 10, 24, 10, lost_after=22))
 
 
 @pytest.mark.parametrize("code", [FrameCode(1, 5, 0), None])
@@ -197,9 +225,9 @@ def test_queues_are_no_drift() -> None:
 
 
 def test_frames_that_travel_differently_are_uneven() -> None:
-    uneven = [(n / FPS, n / FPS + (0.05 if n % 2 else 0.0)) for n in range(3 * SPREADS_KEPT)]
+    uneven = [(n / FPS, n / FPS + (0.06 if n % 2 else 0.0)) for n in range(3 * SPREADS_KEPT)]
     assert set(wrong(Clock(), uneven)) == {trouble.UNEVEN}
-    some_late = [(n / FPS, n / FPS + (0.15 if n % 10 == 0 else 0.0)) for n in range(100)]
+    some_late = [(n / FPS, n / FPS + (0.4 if n % 30 == 0 else 0.02 * (n % 2))) for n in range(100)]
     assert wrong(Clock(), some_late) == []
 
 

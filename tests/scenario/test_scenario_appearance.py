@@ -101,6 +101,12 @@ def test_a_coding_must_suit_the_profile(
     assert "yaml:10:" in said
 
 
+def test_a_fault_must_show_what_can_be_encoded(refused: Callable[..., str]) -> None:
+    fault = "{kind: camera.codec, target: door, for: 1s, parameters: {codec: mjpeg}}"
+    said = refused((DOOR, "door: {profile: generic-4k}"), ("- observe: 2s", f"- fault: {fault}"))
+    assert "camera `door`: motion JPEG of 3840x2160 pixels" in said
+
+
 def test_a_camera_that_cannot_be_read_may_stand_beside_one_that_can(
     write: Write, refused: Callable[..., str]
 ) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness.fault import FAULTS
+from harness.fault import FAULTS, PROCESS
 from harness.scenario import json_schema, load
 
 DOCS = Path(__file__).parents[2] / "docs/scenarios.md"
@@ -39,4 +39,8 @@ def test_every_key_and_fault_is_explained() -> None:
     }
     words |= {part for word in words for part in word.split(".")}
     assert keys(json_schema()) - words == set()
-    assert FAULTS.keys() - words == set()
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert FAULTS.keys() - rows.keys() == set()
+    for name, fault in FAULTS.items():
+        assert ("**P**" in rows[name]) == (fault.engines == (PROCESS,)), name
+        assert [one for one in fault.parameters if f"`{one}`" not in rows[name]] == [], name

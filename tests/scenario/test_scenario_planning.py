@@ -77,7 +77,7 @@ def test_faults_have_all_their_values(write: Write) -> None:
 
 def test_a_fault_that_the_rung_does_not_know_is_refused(write: Write) -> None:
     path = write(("- observe: 2s", "- fault: {kind: camera.freeze, target: door, for: 1s}"))
-    with pytest.raises(InputError, match="camera.freeze on door: the model rung knows nothing"):
+    with pytest.raises(InputError, match=r"camera\.freeze on door: the model rung knows nothing"):
         compile_plan(load(path), engine="model")
 
 

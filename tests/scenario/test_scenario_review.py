@@ -96,6 +96,12 @@ UPDATE = "- update: {appliance: north, image: 7.0.13, expect: committed"
             "engine: model\nworkload:\n  - fault: {kind: camera.freeze, target: door, for: 1s}",
             "camera.freeze: the model rung knows nothing like it",
         ),
+        (
+            WORK,
+            "- fault: {kind: camera.resolution, target: door, for: 1s, parameters: "
+            "{width_px: 321}}",
+            "pictures of 321x0 pixels cannot be encoded",
+        ),
         (WORK, "- observe: 61s", "the workload alone takes 61 s"),
     ],
 )

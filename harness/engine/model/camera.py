@@ -29,6 +29,7 @@ _BARRIERS: tuple[tuple[type[CameraFault], str], ...] = (
     (faults.BrokenPipe, camera_log.BROKEN_PIPE),
     (faults.Password, camera_log.refused(401, "Unauthorized")),
     (faults.NotFound, camera_log.refused(404, "Not Found")),
+    (faults.OtherCodec, camera_log.NOT_H264),
     (faults.SlowDescribe, camera_log.TIMED_OUT),
     (faults.Stall, camera_log.STALLED),
 )

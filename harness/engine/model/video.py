@@ -340,6 +340,7 @@ class Nodes:
                 "to_s": round(now_s, 6),
                 "delivered": stream.window_delivered,
                 "lost": stream.window_lost,
+                "troubles": [] if stream.troubled_s is None else [trouble.FRAMES_LOST],
                 "detected": 0,
                 "missed": 0,
                 "false": 0,

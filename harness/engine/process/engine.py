@@ -27,6 +27,7 @@ from harness.engine.process.uplink import Uplink
 from harness.engine.recorder import Recorder
 from harness.errors import HarnessError
 from harness.fault import FAULTS
+from harness.fault.camera import SequenceReset
 from harness.record import kind
 from harness.scenario.seed import derive
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from harness.scenario.plan import CameraPlan, Plan
 
 POLL_S = 0.1
+FAR = 0x8000  # of 16 bits: as far away as a sequence number can be
 STOP_LOOK_S = 0.1
 
 
@@ -68,7 +70,11 @@ class ProcessSite:
         self.group.create_task(self.links[appliance].restore())
 
     def inject_camera(self, camera: str, fault: CameraFault) -> None:
-        self.cameras[camera].inject(fault)
+        struck = self.cameras[camera]
+        if isinstance(fault, SequenceReset):  # a small step would look like loss
+            far = struck.sequence(struck.next_frame) + FAR & 0xFFFF
+            fault = SequenceReset(first=far)
+        struck.inject(fault)
 
     def heal_camera(self, camera: str, kind: type[CameraFault]) -> None:
         self.cameras[camera].heal(kind)

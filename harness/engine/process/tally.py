@@ -36,6 +36,7 @@ class _Window:
     missed: int = 0
     false: int = 0
     lost: int = 0
+    troubles: set[str] = field(default_factory=set)
     latency: Histogram = field(default_factory=Histogram)
     inference: Histogram = field(default_factory=Histogram)
 
@@ -51,6 +52,7 @@ class _Reader:
     missed: bool = False  # its loss has been told
     line: str = ""  # what its node logged last, since it was connected
     let_go: dict[int, SessionAccount] = field(default_factory=dict)  # by connection: paused
+    troubles: set[str] = field(default_factory=set)  # those that are not over
     told: int = 0  # frames the application had in hands, told one by one
     window: _Window = field(default_factory=_Window)
 
@@ -97,7 +99,7 @@ class Tally:
                 reader.window.lost += message.lost - (before.lost if before else 0)
                 reader.counts[message.connection] = message
             case telemetry.Trouble():
-                self._trouble(message)
+                self._trouble(reader, message)
             case telemetry.CameraConnected():
                 self._connected(reader, message)
             case telemetry.CameraLost():
@@ -130,7 +132,7 @@ class Tally:
         reader.connection = None
         reader.missed, reader.line = True, message.line
 
-    def _trouble(self, message: telemetry.Trouble) -> None:
+    def _trouble(self, reader: _Reader, message: telemetry.Trouble) -> None:
         values: dict[str, Any] = {
             "camera": message.camera,
             "instance": self.instance,
@@ -138,8 +140,11 @@ class Tally:
             "count": message.count,
         }
         if message.over:
+            reader.troubles.discard(message.trouble)
             self._note(self.source, kind.CAMERA_CLEAR, {**values, "lasted_s": message.lasted_s})
         else:
+            reader.troubles.add(message.trouble)
+            reader.window.troubles.add(message.trouble)
             self._note(self.source, kind.CAMERA_TROUBLE, values)
 
     def _paused(self, reader: _Reader, message: telemetry.CameraPaused) -> None:
@@ -174,7 +179,7 @@ class Tally:
         """Write the window that ends now, for every camera."""
         now_s = self._elapsed()
         for name, reader in self._readers.items():
-            window, reader.window = reader.window, _Window()
+            window, reader.window = reader.window, _Window(troubles=set(reader.troubles))
             values = {
                 "camera": name,
                 "instance": self.instance,
@@ -182,6 +187,7 @@ class Tally:
                 "to_s": round(now_s, 6),
                 "delivered": window.delivered,
                 "lost": window.lost,
+                "troubles": sorted(window.troubles),
                 "detected": window.detected,
                 "missed": window.missed,
                 "false": window.false,
