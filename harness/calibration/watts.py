@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.calibration.roofline import Parameter
+from harness.jetson.load import CPU_EXPONENT, GPU_EXPONENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from harness.calibration.case import Case
     from harness.calibration.roofline import Array
 
-GPU_EXPONENT = 2.2  # power over clock, voltage rising with it
-CPU_EXPONENT = 3.0
 WATT_PARAMETERS = (
     Parameter("board.wide", 6.0, 0.5, "W of a module with a memory bus of 256 bits"),
     Parameter("board.narrow", 3.5, 0.5, "W of a module with a memory bus of 128 bits"),

@@ -46,6 +46,46 @@ def predict_command(
     return jetson_model.predict(asked, as_json=as_json)
 
 
+@jetson.command("plan")
+@click.option("--profile", required=True, help="An appliance profile, by name or as a file.")
+@click.option("--app", "application", type=_FILE, help="An application's folder with one ONNX.")
+@click.option("--model", "network", default="", help="Instead: a known network, or a file.")
+@click.option("--cameras", type=click.IntRange(1, 256), required=True, help="All together.")
+@click.option("--instances", type=click.IntRange(1, 10), default=1, help="Of the application.")
+@click.option("--mode", default="max", show_default=True, help="A power mode, or its clocks.")
+@click.option("--precision", type=click.Choice(["int8", "fp16", "fp32"]), default="fp16")
+@click.option("--engine", type=click.Choice(["gpu", "dla"]), default="gpu")
+@click.option("--rate", type=click.FloatRange(0.1, 120), default=15.0, show_default=True)
+@click.option("--size", default="1920x1080", show_default=True, metavar="WxH", help="Of pictures.")
+@click.option("--host-ms", type=click.FloatRange(0.0, 1e4), help="A frame on the CPU, in ms.")
+@click.option("--ambient", type=click.FloatRange(-40, 85), default=25.0, help="In Celsius.")
+@_json
+def plan_command(
+    profile: str,
+    application: Path | None,
+    network: str,
+    cameras: int,
+    instances: int,
+    mode: str,
+    precision: str,
+    engine: str,
+    rate: float,
+    size: str,
+    host_ms: float | None,
+    ambient: float,
+    as_json: bool,
+) -> int:
+    """What an appliance carries: rates, bottleneck, power, temperature, most cameras."""
+    from harness.cli import jetson_model, jetson_plan
+
+    width, height = jetson_plan.picture(size)
+    asked = jetson_model.Asked(profile, mode, network, "", precision, 1, engine, "")
+    wanted = jetson_plan.Wanted(
+        application, cameras, instances, rate, width, height, host_ms, ambient
+    )
+    return jetson_plan.plan(asked, wanted, as_json=as_json)
+
+
 @jetson.command("networks")
 def networks_command() -> int:
     """List the networks whose work is known."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.calibration.score import Line, Scored
     from harness.jetson.hardware import Hardware, PowerMode
     from harness.jetson.network import Network
+    from harness.jetson.profile import Profile
 
 JSON_SCHEMA = 1
 GRADE = "V"
@@ -66,7 +67,7 @@ def shipped_hardware() -> dict[str, Hardware]:
 
 def predict(asked: Asked, *, as_json: bool) -> int:
     model = load(shipped_hardware())
-    case = _case(model, asked)
+    case = case_of(model, asked)
     prediction = predict_case(model, case)
     if as_json:
         value = {
@@ -84,7 +85,7 @@ def predict(asked: Asked, *, as_json: bool) -> int:
     return 0
 
 
-def _case(model: Model, asked: Asked) -> Case:
+def case_of(model: Model, asked: Asked) -> Case:
     hardware = _hardware(asked.profile)
     mode = power_mode(hardware, asked.mode)
     if asked.engine in ("dla", "both") and not mode.dla_count:
@@ -109,7 +110,8 @@ def _case(model: Model, asked: Asked) -> Case:
     )
 
 
-def _hardware(profile: str) -> Hardware:
+def profile_of(profile: str) -> Profile:
+    """An appliance profile by name, or from a file."""
     library = ProfileLibrary(Path.cwd())
     path = Path(profile) if profile.endswith(".yaml") else library.find("appliances", profile)
     if path is None:
@@ -117,10 +119,14 @@ def _hardware(profile: str) -> Hardware:
             f"no appliance profile {profile!r}",
             hint=f"one of {', '.join(library.known('appliances'))}, or a .yaml file",
         )
-    hardware = appliance_profile(path).hardware
+    return appliance_profile(path)
+
+
+def _hardware(name: str) -> Hardware:
+    hardware = profile_of(name).hardware
     if hardware is None:
         raise InputError(
-            f"{path}: no `hardware`", hint="`harness schema appliance` prints its keys"
+            f"profile {name}: no `hardware`", hint="`harness schema appliance` prints its keys"
         )
     return hardware
 

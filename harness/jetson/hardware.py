@@ -56,6 +56,19 @@ class Codec:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """Power at the plug in the fastest mode: idle, and what each part adds when fully busy.
+
+    `dla_w` is of one DLA, `core_w` of one core.
+    """
+
+    idle_w: float
+    gpu_w: float
+    dla_w: float
+    core_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hardware:
     """One module. The first power mode is the fastest.
 
@@ -68,8 +81,10 @@ class Hardware:
     dla_count: int
     cpu_core: str
     cpu_cores: int
+    copy_bytes_per_s: float  # of one core
     memory_bytes_per_clock: float
     codec: Codec
+    draw: Draw
     thermal: Thermal
     modes: tuple[PowerMode, ...]
 

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 QUANTILES = (0.5, 0.9, 0.99)
 WINDOW_S_MIN = 0.5  # the rate of a shorter window says more about its edges than about the stream
 
-_UNITS = {"fps": "frames/s", "ms": "ms", "s": "s", "ratio": "ratio", "total": "frames"}
+_UNITS = {
+    "fps": "frames/s",
+    "ms": "ms",
+    "s": "s",
+    "ratio": "ratio",
+    "total": "frames",
+    "w": "W",
+    "c": "°C",
+}
 _STEP_MEASUREMENT = {"deploy": "deployment_s", "reboot": "reboot_s", "remove": "removal_s"}
 _OTA_MEASUREMENT = {"committed": "ota_s", "rolled-back": "rollback_s"}
 
@@ -100,6 +108,8 @@ def measure(history: History) -> tuple[Measurement, ...]:
     _measure_links(history, table)
     _measure_faults(history, table)
     _measure_detections(history, table)
+    _measure_boards(history, table)
+    _measure_epochs(history, table)
     return table.measurements()
 
 
@@ -165,6 +175,27 @@ def _measure_faults(history: History, table: _Table) -> None:
         for _, event in history.of(wanted):
             fault_kind = kinds.get(event.values["fault"], "unknown")
             table.add(name, event.values["after_s"], fault_kind=fault_kind)
+
+
+def _measure_boards(history: History, table: _Table) -> None:
+    for _, event in history.of(kind.BOARD):
+        appliance = name_of(event.source)
+        table.add("board_power_w", event.values["power_w"], appliance=appliance)
+        table.add("board_temperature_c", event.values["temperature_c"], appliance=appliance)
+        table.add("board_clock_ratio", event.values["clock_share"], appliance=appliance)
+
+
+def _measure_epochs(history: History, table: _Table) -> None:
+    """The first epoch of an application holds its warm-up; the later ones are alike."""
+    for _, event in history.of(kind.APP_EPOCH):
+        values = event.values
+        which = "first_epoch" if values["number"] == 1 else "later_epoch"
+        instance = values["instance"]
+        table.add(f"{which}_s", values["duration_s"], instance=instance)
+        table.add(f"{which}_fps", values["frames"] / values["duration_s"], instance=instance)
+        table.add(f"{which}_inference_ms", values["inference_mean_ms"], instance=instance)
+        table.add(f"{which}_frame_ms", values["frame_mean_ms"], instance=instance)
+        table.add(f"{which}_inference_max_ms", values["inference_max_ms"], instance=instance)
 
 
 def _measure_detections(history: History, table: _Table) -> None:

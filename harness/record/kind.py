@@ -12,6 +12,12 @@ STEP_STARTED = "step.started"  # step (text), action, index ("3" or "3.1.2" insi
 STEP_ENDED = "step.ended"  # step, action (provision|deploy|...), index, ok, duration_s, error
 
 # The appliance (source `appliance/<name>`)
+BOARD = "board.window"  # see below
+# board.window, every 10 s of virtual time while applications run: power_w, temperature_c,
+# clock_share (what heat leaves of the clocks), and how busy each part is, 0 to 1: cpu, gpu, dla,
+# decode, memory; above 1 more is asked of it than it has
+THROTTLED = "board.throttled"  # temperature_c
+UNTHROTTLED = "board.unthrottled"  # temperature_c
 POWERED = "appliance.powered"  # {}
 BOOTED = "appliance.booted"  # slot, version, committed, fuse_level, duration_s
 BOOT_REFUSED = "boot.refused"  # slot, version, reason
@@ -38,6 +44,8 @@ LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's l
 
 # The application and the cameras (source `app/<instance>` and `camera/<name>`)
 APP_FIRST_FRAME = "app.first-frame"  # camera, duration_s since node start
+APP_EPOCH = "app.epoch"  # instance, number (1, 2, ...), frames, duration_s, and of its frames:
+# inference_mean_ms, inference_max_ms, frame_mean_ms, frame_max_ms (host and inference together)
 APP_ERROR = "app.error"  # line (last line of the traceback), code
 CAMERA_CONNECTED = "camera.connected"  # camera, instance, transport: tcp | udp
 CAMERA_LOST = "camera.lost"  # camera, instance, line (what the camera node logs)

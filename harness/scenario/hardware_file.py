@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.jetson.hardware import Codec, Hardware, PowerMode, Thermal
+from harness.jetson.hardware import Codec, Draw, Hardware, PowerMode, Thermal
 from harness.scenario.part import Part
 from harness.scenario.sourced import Sourced
 
@@ -41,6 +41,7 @@ class DlaFile(Part):
 class CpuFile(Part):
     core: Sourced[str]
     cores: Sourced[Count]
+    copy_bytes_per_s: Sourced[Measure] = Field(description="memory copied by one core")
 
 
 class MemoryFile(Part):
@@ -52,6 +53,15 @@ class MemoryFile(Part):
 class CodecFile(Part):
     decode_pixels_per_s: Sourced[Measure]
     encode_pixels_per_s: Sourced[Rate]
+
+
+class DrawFile(Part):
+    """At the plug, in the fastest mode."""
+
+    idle_w: Sourced[Measure]
+    gpu_w: Sourced[Measure] = Field(description="what the GPU adds when fully busy")
+    dla_w: Sourced[Rate] = Field(description="what one DLA adds when fully busy")
+    core_w: Sourced[Measure] = Field(description="what one core adds when fully busy")
 
 
 class ThermalFile(Part):
@@ -73,6 +83,7 @@ class HardwareFile(Part):
     cpu: CpuFile
     memory: MemoryFile
     codec: CodecFile
+    draw: DrawFile
     thermal: ThermalFile
     power_modes: dict[str, PowerModeFile] = Field(
         min_length=1, max_length=32, description="by name, the fastest first"
@@ -86,8 +97,15 @@ class HardwareFile(Part):
             dla_count=self.dla.count.value,
             cpu_core=self.cpu.core.value,
             cpu_cores=self.cpu.cores.value,
+            copy_bytes_per_s=self.cpu.copy_bytes_per_s.value,
             memory_bytes_per_clock=self.memory.bytes_per_clock.value,
             codec=Codec(self.codec.decode_pixels_per_s.value, self.codec.encode_pixels_per_s.value),
+            draw=Draw(
+                self.draw.idle_w.value,
+                self.draw.gpu_w.value,
+                self.draw.dla_w.value,
+                self.draw.core_w.value,
+            ),
             thermal=Thermal(
                 resistance_c_per_w=self.thermal.resistance_c_per_w.value,
                 fan_resistance_c_per_w=self.thermal.fan_resistance_c_per_w.value,

@@ -22,18 +22,25 @@ if TYPE_CHECKING:
 
     from harness.jetson.profile import Profile
 
+AMBIENT_C = 25.0
+
 
 BrokerKind: TypeAlias = Literal["embedded", "mosquitto"]
 
 
 @dataclass(frozen=True, slots=True)
 class AppliancePlan:
-    """One appliance: its hardware profile and the firmware it leaves the factory with."""
+    """One appliance: its hardware profile and the firmware it leaves the factory with.
+
+    Virtual time alone knows of power modes and heat.
+    """
 
     name: str
     profile: Profile
     firmware: str
     seed: int
+    power_mode: str = "max"
+    ambient_c: float = AMBIENT_C
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,25 @@ class Provision:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkPlan:
+    """What an application's frames cost in virtual time, where that differs from the profile.
+
+    The first inference takes `first_inference_s` longer, and the first `cold_frames` frames take
+    `cold_host_s` on the CPU. With `epoch_frames` the application tells of every so many.
+    """
+
+    host_s: float
+    inference_s: float
+    loop_s: float = 0.0
+    engine: str = "gpu"
+    memory_bytes: float = 0.0
+    first_inference_s: float = 0.0
+    cold_host_s: float = 0.0
+    cold_frames: int = 0
+    epoch_frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Deploy:
     """Deploy `application` to `appliance`; `inputs` maps a camera node of the graph to cameras."""
 
@@ -130,6 +156,7 @@ class Deploy:
     inputs: Mapping[str, tuple[str, ...]]
     parameters: Mapping[str, Any]
     timeout_s: float = 1200.0
+    work: WorkPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)

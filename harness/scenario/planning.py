@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness.scenario.loading import Scenario
     from harness.scenario.plan import FaultPlan, Plan, Step
-    from harness.scenario.schema import FaultFile, ScenarioFile, StepFile
+    from harness.scenario.schema import DeployFile, FaultFile, ScenarioFile, StepFile
 
 
 def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | None = None) -> Plan:
@@ -74,6 +74,8 @@ class _Compiler:
                 profile=self.scenario.appliance_profiles[made.profile],
                 firmware=made.firmware,
                 seed=derive(self.seed, "appliance", name),
+                power_mode=made.power_mode,
+                ambient_c=float(made.ambient_c),
             )
             for name, made in self.file.site.appliances.items()
         )
@@ -156,8 +158,15 @@ class _Compiler:
             appliance=deploy.appliance,
             inputs={port: tuple(cameras) for port, cameras in deploy.inputs.items()},
             parameters=dict(deploy.parameters),
+            work=self._work(deploy),
             **_timeout(step),
         )
+
+    def _work(self, deploy: DeployFile) -> planned.WorkPlan | None:
+        if deploy.work is None:
+            return None
+        profile = self.file.site.appliances[deploy.appliance].profile
+        return deploy.work.made(self.scenario.appliance_profiles[profile])
 
     def _remove(self, step: StepFile) -> Step:
         assert step.remove is not None

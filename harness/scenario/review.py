@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.fault.camera import OtherCodec, Resolution
+from harness.jetson.hardware import power_mode
 from harness.scenario.appearance import coding_of, look_of
 from harness.scenario.coding import CODECS, Coding
 from harness.scenario.firmware import fuse_level
@@ -115,11 +116,25 @@ def _profiles(found: Review, library: ProfileLibrary) -> None:
                 f"a {profile.name} leaves the factory with {profile.fuse_level} fuses blown",
                 "choose a newer firmware",
             )
+        if profile:
+            _power_mode(found, name, profile, appliance.power_mode)
     for name, camera in site.cameras.items():
         loc = ("site", "cameras", name, "profile")
         _load(found, loc, camera.profile, "cameras", library, found.camera_profiles)
         if (made := found.camera_profiles.get(camera.profile)) is not None:
             _appearance(found, name, made)
+
+
+def _power_mode(found: Review, name: str, profile: Profile, mode: str) -> None:
+    loc = ("site", "appliances", name, "power_mode")
+    if profile.hardware is None:
+        if mode != "max":
+            found.add(loc, f"profile {profile.name} has no power modes", "leave power_mode out")
+        return
+    try:
+        power_mode(profile.hardware, mode)
+    except InputError as error:
+        found.add(loc, str(error), error.hint)
 
 
 def _appearance(found: Review, name: str, profile: CameraProfile) -> None:
@@ -197,6 +212,16 @@ def _deploy(found: Review, loc: Loc, deploy: DeployFile) -> None:
             if found.name(place, "camera", name, file.site.cameras) and name in cameras[:index]:
                 found.add(place, f"camera `{name}` is named twice", "name it once")
     _readable(found, loc, deploy)
+    _engine(found, loc, deploy)
+
+
+def _engine(found: Review, loc: Loc, deploy: DeployFile) -> None:
+    site = found.file.site.appliances.get(deploy.appliance)
+    profile = found.appliance_profiles.get(site.profile) if site else None
+    if deploy.work is None or deploy.work.engine == "gpu" or profile is None:
+        return
+    if profile.hardware is None or not profile.hardware.dla_count:
+        found.add((*loc, "work", "engine"), f"{profile.name} has no DLA", "use engine gpu")
 
 
 def _readable(found: Review, loc: Loc, deploy: DeployFile) -> None:

@@ -11,6 +11,7 @@ from harness.scenario.plan import BrokerKind
 from harness.scenario.quantity import Duration, Limit, Size, Span, wrong
 from harness.scenario.quota_file import Choice, QuotasFile
 from harness.scenario.site_file import SITE_MAX, SiteFile
+from harness.scenario.work_file import WorkFile
 
 SEED_MAX = (1 << 53) - 1  # exact in every reader of JSON
 VERBS = (
@@ -78,6 +79,9 @@ class DeployFile(Part):
         default_factory=dict, description="input port of the code node -> cameras"
     )
     parameters: Values = Field(default_factory=dict, description="parameters of the application")
+    work: WorkFile | None = Field(
+        default=None, description="what its frames cost in virtual time, if not as in the profile"
+    )
 
 
 class UpdateFile(Part):

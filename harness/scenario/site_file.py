@@ -19,6 +19,7 @@ from harness.scenario.look import (
     Weather,
 )
 from harness.scenario.part import Name, Part, Version
+from harness.scenario.plan import AMBIENT_C
 from harness.scenario.quantity import wrong
 
 SITE_MAX = 1000
@@ -42,6 +43,12 @@ class ApplianceFile(Part):
 
     profile: str = Field(description="a device profile, such as panorama-appliance")
     firmware: Version = Field(description="the firmware it leaves the factory with, such as 6.2.1")
+    power_mode: str = Field(
+        default="max", description="of the profile's hardware, such as MODE_15W; in virtual time"
+    )
+    ambient_c: float = Field(
+        default=AMBIENT_C, ge=-40, le=85, description="air around it, in virtual time"
+    )
 
 
 class LookFile(Part):

@@ -108,3 +108,48 @@ def test_charts_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(["jetson", "chart", str(tmp_path / "images")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert (tmp_path / "images/jetson-error.svg").read_bytes().startswith(b"<svg")
+
+
+def test_plan_says_what_an_appliance_carries(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--profile", "panorama-appliance", "--model", "resnet50", "--precision", "int8"]
+    fast = [*options, "--host-ms", "5", "--cameras", "8"]
+    assert run(["jetson", "plan", *fast]) == 0
+    shown = capsys.readouterr().out
+    assert "8 cameras of 1920x1080 at 15 frames/s" in shown
+    assert "keeps up with " in shown
+    assert run(["jetson", "plan", *fast, "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["fps_per_camera"]["value"] == 15.0
+    assert 8 <= value["cameras_kept_up_with"] <= 12
+    assert value["gpu"] == pytest.approx(8 * 15 * value["inference_ms"]["value"] / 1e3, rel=0.05)
+    assert 10 < value["power_w"] < 65
+    assert run(["jetson", "plan", *options, "--cameras", "8", "--ambient", "60", "--json"]) == 0
+    slow = json.loads(capsys.readouterr().out)
+    assert slow["bottleneck"] == "loop"  # 59 ms of Python a frame, as the sample application
+    assert slow["fps_per_camera"]["value"] < 3
+    assert slow["temperature_c"] > 60
+
+
+def test_plan_of_an_application_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(ROOT / "fixtures/apps/people-counter")
+    options = ["--profile", "lenovo-se70", "--app", folder, "--cameras", "4", "--instances", "4"]
+    assert run(["jetson", "plan", *options, "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["network"] == "model@360x640"
+    assert value["fps_per_camera"]["value"] > 10
+    assert value["extrapolation"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "vgg16", "--app", "somewhere"], "what runs is not said once"),
+        ([], "what runs is not said once"),
+        (["--app", "nowhere"], "nowhere: 0 ONNX files"),
+        (["--model", "vgg16", "--size", "big"], "'big' is not the size of a picture"),
+    ],
+)
+def test_plan_refuses(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["jetson", "plan", "--profile", "lenovo-se70", "--cameras", "1"]
+    assert run([*base, *options]) == 2
+    assert message in capsys.readouterr().err

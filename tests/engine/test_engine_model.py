@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.record.history import first_difference
+from harness.scenario.plan import Deploy, WorkPlan
 
 if TYPE_CHECKING:
     from harness.record.event import Event
@@ -137,3 +138,59 @@ def test_listeners_see_events_as_they_happen(runs: Any, make_plan: Any) -> None:
     ran = runs(make_plan("model"), listen=seen.append)
     assert [event.kind for event in seen] == [event.kind for event in ran.history.events]
     assert [event.t_s for event in seen] == pytest.approx([e.t_s for e in ran.history.events])
+
+
+def busy_plan(make_plan: Any, work: WorkPlan, **appliance: Any) -> Any:
+    """One application with that work on its frames, for half an hour."""
+    plan = make_plan("model", deploy="counter", workload=[{"observe": "30m"}], stop_after="2h")
+
+    def worked(step: Any) -> Any:
+        return replace(step, work=work) if isinstance(step, Deploy) else step
+
+    appliances = tuple(replace(one, **appliance) for one in plan.appliances)
+    return replace(plan, appliances=appliances, bring_up=tuple(map(worked, plan.bring_up)))
+
+
+def test_what_a_frame_costs_decides_how_many_are_skipped(runs: Any, make_plan: Any) -> None:
+    ran = runs(busy_plan(make_plan, WorkPlan(host_s=0.150, inference_s=0.050)))
+    (account,) = ran.of("frames.account")
+    values = account.values
+    assert values["delivered"] / values["sent"] == pytest.approx(5 / 15, rel=0.02)
+    assert values["sent"] == values["delivered"] + values["skipped_application"]
+    window = ran.of("board.window")[-1].values
+    assert window["gpu"] == pytest.approx(5 * 0.050, rel=0.01)
+    assert window["clock_share"] == 1.0
+    assert ran.of("board.throttled") == []
+
+
+def test_in_hot_air_clocks_go_and_frames_with_them(runs: Any, make_plan: Any) -> None:
+    work = WorkPlan(host_s=0.001, inference_s=0.200)
+    cool = runs(busy_plan(make_plan, work))
+    hot = runs(busy_plan(make_plan, work, ambient_c=82.0))
+    assert hot.of("board.throttled")
+    delivered = [ran.of("frames.account")[0].values["delivered"] for ran in (cool, hot)]
+    assert delivered[1] < 0.95 * delivered[0]
+    warmest = max(event.values["temperature_c"] for event in hot.of("board.window"))
+    assert 95.5 <= warmest < 102
+
+
+def test_too_hot_an_appliance_turns_itself_off(runs: Any, make_plan: Any) -> None:
+    plan = busy_plan(make_plan, WorkPlan(host_s=0.010, inference_s=0.200), ambient_c=101.0)
+    ran = runs(plan)
+    assert "overheating" in [event.values["reason"] for event in ran.of("appliance.stopped")]
+    assert ran.outcome[0] == "completed"
+
+
+def test_warm_up_blocks_the_first_frame_and_the_cold_ones_are_slow(
+    runs: Any, make_plan: Any
+) -> None:
+    work = WorkPlan(
+        0.060, 0.005, first_inference_s=60.0, cold_host_s=0.195, cold_frames=50, epoch_frames=50
+    )
+    ran = runs(busy_plan(make_plan, work))
+    first, second, *_ = [event.values for event in ran.of("app.epoch")]
+    assert first["duration_s"] == pytest.approx(60 + 50 * 0.200, rel=0.03)
+    assert first["inference_max_ms"] == pytest.approx(60_005, rel=0.001)
+    assert first["inference_mean_ms"] == pytest.approx(60_000 / 50 + 5, rel=0.05)
+    assert second["duration_s"] == pytest.approx(50 / 15, rel=0.03)
+    assert second["frame_mean_ms"] == pytest.approx(65, rel=0.1)

@@ -5,6 +5,7 @@ import pytest
 from harness.errors import InputError
 from harness.jetson.hardware import (
     Codec,
+    Draw,
     Hardware,
     PowerMode,
     Thermal,
@@ -21,8 +22,10 @@ HARDWARE = Hardware(
     dla_count=2,
     cpu_core="Carmel",
     cpu_cores=8,
+    copy_bytes_per_s=1e10,
     memory_bytes_per_clock=64,
     codec=Codec(2e9, 2e9),
+    draw=Draw(10, 30, 4, 2.5),
     thermal=Thermal(1.8, 0.75, 450, 50, 95.5, 102),
     modes=(FAST, SLOW),
 )

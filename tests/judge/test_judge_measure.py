@@ -166,3 +166,26 @@ def test_a_limit_without_data_is_unknown(site: Any) -> None:
 @pytest.mark.parametrize("limit", [("boot_s", "p42", "<="), ("boot_s", "max", "==")])
 def test_a_limit_that_cannot_be_read_is_unknown(site: Any, limit: tuple[str, str, str]) -> None:
     assert judged(site, *limit, 1.0).verdict is Verdict.UNKNOWN
+
+
+def test_boards_and_epochs_become_measurements(site: Any) -> None:
+    board = {"power_w": 15.5, "temperature_c": 48.0, "clock_share": 0.85, "cpu": 0.1}
+    epoch = {
+        "instance": "i", "frames": 150, "inference_mean_ms": 7.0, "inference_max_ms": 15.0,
+        "frame_mean_ms": 66.0, "frame_max_ms": 120.0,
+    }  # fmt: skip
+    history = site.only(
+        (1.0, "appliance/north", kind.BOARD, board),
+        (2.0, "app/i", kind.APP_EPOCH, {**epoch, "number": 1, "duration_s": 150.0}),
+        (3.0, "app/i", kind.APP_EPOCH, {**epoch, "number": 2, "duration_s": 10.0}),
+        (4.0, "app/i", kind.APP_EPOCH, {**epoch, "number": 3, "duration_s": 10.0}),
+    )
+    found = measure(history)
+    power = named(found, "board_power_w", appliance="north")
+    assert (power.value, power.unit) == (15.5, "W")
+    assert named(found, "board_temperature_c").unit == "°C"
+    assert named(found, "board_clock_ratio").value == 0.85
+    assert named(found, "first_epoch_fps").value == 1.0
+    assert named(found, "later_epoch_fps").count == 2
+    assert named(found, "later_epoch_fps").value == 15.0
+    assert named(found, "later_epoch_inference_max_ms").max == 15.0

@@ -103,6 +103,26 @@ UPDATE = "- update: {appliance: north, image: 7.0.13, expect: committed"
             "pictures of 321x0 pixels cannot be encoded",
         ),
         (WORK, "- observe: 61s", "the workload alone takes 61 s"),
+        (
+            "{profile: panorama-appliance, firmware: 6.2.1}",
+            "{profile: panorama-appliance, firmware: 6.2.1, power_mode: 99W, ambient_c: 40.0}",
+            "panorama-appliance has no power mode '99W'",
+        ),
+        (
+            "{profile: panorama-appliance, firmware: 6.2.1}",
+            "{profile: panorama-appliance, firmware: 6.2.1, ambient_c: 99.0}",
+            "ambient_c",
+        ),
+        (
+            "inputs: {camera_in: door}",
+            "inputs: {camera_in: door}, work: {host: 5ms, inference: 3ms, engine: dla}",
+            "",
+        ),
+        (
+            "inputs: {camera_in: door}",
+            "inputs: {camera_in: door}, work: {host: quick}",
+            "`quick` is not a duration",
+        ),
     ],
 )
 def test_refusals(

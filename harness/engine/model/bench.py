@@ -61,7 +61,7 @@ class Fleet:
         self.env = simpy.Environment()
         self.counter = Counter()
         self.cloud = Cloud(self.env, self.counter.note, SEED, Settings())
-        nodes = Nodes(self.env, (), self.counter.note, random.Random(SEED), str)
+        nodes = Nodes(self.env, (), self.counter.note, random.Random(SEED), str, {})
         image = ImagePlan("6.2.2", (), IMAGE_BYTES, profile.fuse_level, SEED)
         signed, payload = signed_image(image, [profile.board], SEED, virtual=True)
         self.cloud.plane.publish_image(image.version, signed, payload)

@@ -21,6 +21,7 @@ from harness.engine.model.video import Nodes
 from harness.engine.recorder import Recorder
 from harness.errors import HarnessError
 from harness.record import kind
+from harness.scenario.plan import Deploy, Parallel
 from harness.scenario.seed import derive
 
 if TYPE_CHECKING:
@@ -29,11 +30,28 @@ if TYPE_CHECKING:
 
     from harness.fault.camera import CameraFault
     from harness.record.history import HistoryWriter
-    from harness.scenario.plan import Plan
+    from harness.scenario.plan import Plan, Step, WorkPlan
 
 POLL_S = 1.0
 KEEP_ALIVE_S = 45.0  # one and a half heartbeats, as MQTT clients give up
 STEPS_BETWEEN_LOOKS = 256  # how often a stop request is looked for
+
+
+def works(plan: Plan) -> dict[str, WorkPlan]:
+    """What frames cost, of the instances whose deployment says so."""
+    found: dict[str, WorkPlan] = {}
+
+    def walk(steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if isinstance(step, Parallel):
+                for branch in step.branches:
+                    walk(branch)
+            elif isinstance(step, Deploy) and step.work is not None:
+                found[step.instance] = step.work
+
+    walk(plan.bring_up)
+    walk(plan.workload)
+    return found
 
 
 class ModelSite:
@@ -51,6 +69,7 @@ class ModelSite:
             recorder.note,
             random.Random(derive(plan.seed, "video")),
             recorder.name,
+            works(plan),
         )
         self.machines = {
             appliance.name: Machine(

@@ -12,6 +12,7 @@ from harness.appliance.boot import power_on
 from harness.appliance.release import release
 from harness.appliance.storage import Blob, Disk, by_chance
 from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
+from harness.engine.model.board import Board
 from harness.engine.model.programs import WAIT, Programs, Running
 from harness.errors import LinkDown, PeerRefused, PeerTimeout
 from harness.record import kind
@@ -63,6 +64,7 @@ class Machine(Programs):
         self.board = board(plan.profile, seed, plan.name)
         self.disk = Disk(sizes(plan.profile))
         flash(self.disk, plan, seed, virtual=True)
+        self.hardware = Board(plan, env.now, nodes.settled)
         self.cloud = cloud
         self.nodes = nodes
         self.note = note
@@ -101,14 +103,14 @@ class Machine(Programs):
     def _boot(self, press: fx.Pressed | None = None) -> None:
         self._start("main", power_on(self.board, release, press))
 
-    def cut_power(self) -> None:
+    def cut_power(self, reason: str = "power-cut") -> None:
         """Drop every program; of the unsynced writes each survives by chance."""
         if not self.powered:
             return
         self.powered = False
-        self._drop_programs("power-cut")
+        self._drop_programs(reason)
         self.disk.cut(by_chance(self.draw.random))
-        self.note(self.source, kind.STOPPED, {"reason": "power-cut"})
+        self.note(self.source, kind.STOPPED, {"reason": reason})
 
     def _restart(self, reason: str) -> None:
         self.disk.sync_all()

@@ -9,12 +9,15 @@ costs. What this rung cannot know, whether a box was found, it does not say.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.effect import NodeEnded
+from harness.engine.model.board import LOOK_S
 from harness.engine.model.camera import VirtualCamera
+from harness.engine.model.epoch import Epoch
 from harness.fault import camera as faults
+from harness.jetson.load import Pace
 from harness.record import camera_log, kind, trouble
 from harness.record.histogram import Histogram
 
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
     from harness.appliance.effect import StartNode
     from harness.engine.model.machine import Machine
     from harness.fault.camera import CameraFault
-    from harness.scenario.plan import CameraPlan
+    from harness.jetson.load import Settled
+    from harness.scenario.plan import CameraPlan, WorkPlan
 
 WINDOW_S = 10.0
 CONNECT_S = 0.25  # RTSP handshake and the wait for a key frame
@@ -35,6 +39,8 @@ RETRY_S = 1.0  # how often a camera node tries again
 STALL_S = 5.0  # silence after which a camera node gives a session up
 JITTER = 0.15  # relative spread of a frame's cost
 CLEAR_S = 1.5  # frames without loss after which a camera node calls a stream clear
+ROUNDING = 1e-9  # of sums of rates over time
+IDLE = Pace(loop_fps=0.0, frame_s=0.0, inference_s=0.0, decoded=1.0)
 
 
 @dataclass(slots=True)
@@ -54,6 +60,9 @@ class Stream:
     delivered: int = 0
     skipped: int = 0
     lost: int = 0
+    dropped: int = 0
+    credit: float = 1.0  # frames that the loop has had time for; the first one is taken at once
+    undecoded: float = 0.0  # frames that the video engine did not get done
     window_delivered: int = 0
     window_lost: int = 0
     latency: Histogram = field(default_factory=Histogram)
@@ -62,7 +71,7 @@ class Stream:
 
 @dataclass(slots=True)
 class Node:
-    """A running application."""
+    """A running application. `blocked_s` is until when its first inference keeps it."""
 
     instance: str
     machine: Machine
@@ -70,7 +79,24 @@ class Node:
     streams: dict[str, Stream]
     started_s: float
     window_s: float
+    work: WorkPlan
+    epoch: Epoch
+    pace: Pace = IDLE
+    frames: int = 0
+    blocked_s: float = 0.0
+    milestone: int = 0  # number of the timer that is waited for
     alive: bool = True
+
+    @property
+    def live(self) -> list[Stream]:
+        return [one for one in self.streams.values() if one.since_s is not None]
+
+    @property
+    def cost(self) -> WorkPlan:
+        """What a frame costs now: more as long as the application is cold."""
+        if self.frames < self.work.cold_frames:
+            return replace(self.work, host_s=self.work.cold_host_s)
+        return self.work
 
 
 class Nodes:
@@ -83,20 +109,25 @@ class Nodes:
         note: Callable[[str, str, Mapping[str, Any]], None],
         draw: random.Random,
         name: Callable[[str], str],
+        works: Mapping[str, WorkPlan],
     ) -> None:
-        """`name` gives the scenario's name of an application instance id."""
+        """`name` gives the scenario's name of an application instance id, `works` their costs."""
         self.env = env
         self.note = note
         self.draw = draw
         self.name = name
         self.cameras = {plan.name: VirtualCamera(plan, env.now) for plan in cameras}
         self.nodes: dict[str, Node] = {}
+        self.works = works
+        self.settled: dict[object, Settled] = {}
+        self._watched: set[str] = set()  # appliances whose heat is looked at
 
     # --- applications ------------------------------------------------------------------------
 
     def start(self, machine: Machine, request: StartNode, after_s: float) -> None:
         """Frames flow `after_s` from now: that long a model takes to load."""
         cameras = [self.cameras[name] for name in request.document.get("cameras", {})]
+        work = self.works.get(self.name(request.instance)) or machine.hardware.usual()
         node = Node(
             instance=request.instance,
             machine=machine,
@@ -107,6 +138,8 @@ class Nodes:
             },
             started_s=self.env.now,
             window_s=self.env.now + after_s,
+            work=work,
+            epoch=Epoch(work.epoch_frames),
         )
         self.nodes[request.instance] = node
         self._after(after_s, lambda: self._started(node))
@@ -114,6 +147,7 @@ class Nodes:
     def _started(self, node: Node) -> None:
         if not node.alive:
             return
+        self._watch(node.machine)
         for stream in node.streams.values():
             self._try_camera(node, stream)
         self._after(WINDOW_S, lambda: self._window(node))
@@ -139,8 +173,9 @@ class Nodes:
             self.stop(instance, "end of the run")
 
     def _close(self, node: Node) -> None:
-        node.alive = False
         self._report_window(node)
+        node.alive = False
+        self._settle(node.machine)
         for camera, stream in node.streams.items():
             self.note(
                 self._source(node),
@@ -151,9 +186,9 @@ class Nodes:
                     "sent": stream.sent,
                     "delivered": stream.delivered,
                     "lost_network": stream.lost,
-                    "dropped_decoder": 0,
+                    "dropped_decoder": stream.dropped,
                     "skipped_application": stream.skipped,
-                    "in_flight": stream.sent - stream.delivered - stream.skipped - stream.lost,
+                    "in_flight": 0,
                 },
             )
 
@@ -256,6 +291,7 @@ class Nodes:
             if stream.paused and not was:
                 self._count(node, stream)
                 stream.since_s = None
+                self._settle(node.machine)
             elif was and not stream.paused:
                 self._try_camera(node, stream)
 
@@ -290,6 +326,10 @@ class Nodes:
             return
         stream.since_s = self.env.now
         stream.missed, stream.line = False, ""
+        if not node.frames and not node.blocked_s:
+            node.blocked_s = self.env.now + node.work.first_inference_s
+            node.epoch.since_s = self.env.now
+        self._settle(node.machine)
         values = {**self._about(node, stream), "transport": stream.camera.plan.granted}
         self.note(self._source(node), kind.CAMERA_CONNECTED, values)
         if stream.first:
@@ -304,6 +344,7 @@ class Nodes:
             return
         self._count(node, stream)
         stream.since_s = None
+        self._settle(node.machine)
         self._tell_lost(node, stream, line)
         self._after(RETRY_S, lambda: self._try_camera(node, stream))
 
@@ -359,29 +400,103 @@ class Nodes:
         if stream.since_s is None or now_s <= stream.since_s or stream.camera.silent:
             return
         made, share = stream.camera.frames(stream.since_s, now_s), stream.camera.loss
+        running_s = max(0.0, now_s - max(stream.since_s, node.blocked_s))
         lost = sum(self.draw.random() < share for _ in range(made)) if share else 0
-        sustained = (now_s - stream.since_s) * self._capacity_fps(node)
-        delivered = min(made - lost, math.ceil(sustained))
+        came = made - lost
         stream.since_s = now_s
         stream.sent += made
         stream.lost += lost
-        stream.delivered += delivered
-        stream.skipped += made - lost - delivered
-        stream.window_delivered += delivered
         stream.window_lost += lost
-        profile = node.machine.profile
-        gauss = self.draw.gauss
+        stream.undecoded += came * (1.0 - node.pace.decoded)
+        dropped = min(came, int(stream.undecoded))
+        stream.undecoded -= dropped
+        stream.credit += running_s * node.pace.loop_fps
+        delivered = min(came - dropped, int(stream.credit + ROUNDING))
+        stream.credit = min(stream.credit - delivered, 1.0)
+        stream.dropped += dropped
+        stream.delivered += delivered
+        stream.skipped += came - dropped - delivered
+        stream.window_delivered += delivered
         for _ in range(delivered):
-            spread = max(0.3, gauss(1.0, JITTER))
-            inference_ms = profile.inference_ms * max(0.3, gauss(1.0, JITTER))
-            stream.inference.record(inference_ms)
-            stream.latency.record((profile.decode_ms + profile.host_ms) * spread + inference_ms)
+            self._frame(node, stream)
 
-    def _capacity_fps(self, node: Node) -> float:
-        """Frames per second and camera that one application loop sustains on the profile."""
-        profile = node.machine.profile
-        per_frame_ms = profile.host_ms + profile.inference_ms
-        return 1000.0 / (per_frame_ms * max(1, len(node.streams)))
+    def _frame(self, node: Node, stream: Stream) -> None:
+        """Draw what one frame took; it waited while the loop was with the other cameras."""
+        pace, gauss = node.pace, self.draw.gauss
+        host_ms = (pace.frame_s - pace.inference_s) * 1e3 * max(0.3, gauss(1.0, JITTER))
+        inference_ms = pace.inference_s * 1e3 * max(0.3, gauss(1.0, JITTER))
+        if not node.frames:
+            inference_ms += node.work.first_inference_s * 1e3
+        waited_ms = self.draw.random() * (len(node.live) - 1) * pace.frame_s * 1e3
+        node.frames += 1
+        node.epoch.add(inference_ms, host_ms + inference_ms)
+        stream.inference.record(inference_ms)
+        decode_ms = node.machine.profile.decode_ms
+        stream.latency.record(decode_ms + waited_ms + host_ms + inference_ms)
+
+    # --- the appliance ---------------------------------------------------------------------------
+
+    def _settle(self, machine: Machine) -> None:
+        """Something has changed: count up to now, then find how fast everybody runs from now on."""
+        nodes = [node for node in self.nodes.values() if node.machine is machine and node.alive]
+        for node in nodes:
+            for stream in node.streams.values():
+                self._count(node, stream)
+        if not nodes:
+            machine.hardware.rest(self.env.now)
+            return
+        loads = [(node.cost, [one.camera.plan for one in node.live]) for node in nodes]
+        for node, pace in zip(nodes, machine.hardware.paces(loads), strict=True):
+            node.pace = pace
+            self._await_milestone(node)
+
+    def _await_milestone(self, node: Node) -> None:
+        """Wake when the application is warm, or has an epoch to tell."""
+        node.milestone += 1
+        number = node.milestone
+        wanted = [node.epoch.length - node.epoch.frames] if node.epoch.length else []
+        if node.frames < node.work.cold_frames:
+            wanted.append(node.work.cold_frames - node.frames)
+        rate = sum(node.pace.delivered_fps(one.camera.plan.rate_fps) for one in node.live)
+        if wanted and rate > 0:
+            held_s = max(0.0, node.blocked_s - self.env.now)
+            self._after(held_s + max(min(wanted), 1) / rate, lambda: self._reached(node, number))
+
+    def _reached(self, node: Node, number: int) -> None:
+        if not node.alive or number != node.milestone:
+            return
+        for stream in node.live:
+            self._count(node, stream)
+        if node.epoch.full:
+            told = {"instance": self.name(node.instance), **node.epoch.told(self.env.now)}
+            self.note(self._source(node), kind.APP_EPOCH, told)
+        self._settle(node.machine)
+
+    def _watch(self, machine: Machine) -> None:
+        if machine.name not in self._watched:
+            self._watched.add(machine.name)
+            machine.hardware.look(self.env.now, powered=True)
+            self._after(LOOK_S, lambda: self._look(machine))
+
+    def _look(self, machine: Machine) -> None:
+        """Every 10 s while applications run: heat, and what it does to the clocks."""
+        if not any(node.machine is machine for node in self.nodes.values()):
+            self._watched.discard(machine.name)
+            return
+        was = machine.hardware.heat.throttled
+        changed = machine.hardware.look(self.env.now, powered=True)
+        window = machine.hardware.window()
+        if window is not None:
+            self.note(machine.source, kind.BOARD, window)
+        now = machine.hardware.heat
+        if now.throttled != was:
+            told = kind.THROTTLED if now.throttled else kind.UNTHROTTLED
+            self.note(machine.source, told, {"temperature_c": round(now.temperature_c, 3)})
+        if machine.hardware.too_hot:
+            machine.cut_power("overheating")
+        elif changed:
+            self._settle(machine)
+        self._after(LOOK_S, lambda: self._look(machine))
 
     def _source(self, node: Node) -> str:
         return f"app/{self.name(node.instance)}"

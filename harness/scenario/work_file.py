@@ -1,0 +1,37 @@
+"""What a deployed application's frames cost in virtual time."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.jetson.profile import Profile
+from harness.scenario.part import Part
+from harness.scenario.plan import WorkPlan
+from harness.scenario.quantity import Duration, Span
+
+Frames = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class WorkFile(Part):
+    """What is left out costs what the appliance's profile says."""
+
+    host: Span | None = Field(default=None, description="a frame on the CPU")
+    inference: Span | None = Field(default=None, description="a frame on the accelerator")
+    loop: Duration = Field(default=0.0, description="a loop besides, whatever its frames")
+    engine: Literal["gpu", "dla"] = Field(default="gpu", description="the accelerator")
+    first_inference: Duration = Field(default=0.0, description="what the first one takes more")
+    cold_host: Duration = Field(default=0.0, description="a frame on the CPU at first")
+    cold_frames: Frames = Field(default=0, description="frames that cost `cold_host`")
+    epoch_frames: Frames = Field(default=0, description="frames after which it tells its times")
+
+    def made(self, profile: Profile) -> WorkPlan:
+        return WorkPlan(
+            host_s=profile.host_ms / 1e3 if self.host is None else self.host,
+            inference_s=profile.inference_ms / 1e3 if self.inference is None else self.inference,
+            loop_s=self.loop,
+            engine=self.engine,
+            first_inference_s=self.first_inference,
+            cold_host_s=self.cold_host,
+            cold_frames=self.cold_frames,
+            epoch_frames=self.epoch_frames,
+        )
