@@ -38,8 +38,10 @@ class Clients:
     python: Path
     models: Path | None = None  # a folder for AWS_DATA_PATH
 
-    async def run(self, program: str, *arguments: str, **variables: str) -> str:
-        """What it printed. Fails with what it said when its exit code is not 0."""
+    async def run(
+        self, program: str, *arguments: str, folder: Path | None = None, **variables: str
+    ) -> str:
+        """What it printed, run in `folder`. Fails with what it said when its exit code is not 0."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": "/nonexistent",
@@ -53,6 +55,7 @@ class Clients:
             self.python.with_name(program),
             *arguments,
             env=environment,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -83,6 +83,7 @@ async def test_no_request_is_an_error_of_the_service(
         "--include-path-regex", f"^/({paths})", "--checks", ",".join(CHECKS),
         "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1",
         "--warnings", "off", "--no-color",
+        folder=tmp_path,
         KNOWN=json.dumps(known),
         SCHEMATHESIS_HOOKS=HOOKS.stem,
         PYTHONPATH=str(HOOKS.parent),
