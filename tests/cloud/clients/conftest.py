@@ -39,7 +39,11 @@ class Clients:
     models: Path | None = None  # a folder for AWS_DATA_PATH
 
     async def run(
-        self, program: str, *arguments: str, folder: Path | None = None, **variables: str
+        self,
+        program: str,
+        *arguments: str,
+        variables: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> str:
         """What it printed, run in `folder`. Fails with what it said when its exit code is not 0."""
         environment = {
@@ -49,7 +53,7 @@ class Clients:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             **({"AWS_DATA_PATH": str(self.models)} if self.models is not None else {}),
-            **variables,
+            **(variables or {}),
         }
         process = await asyncio.create_subprocess_exec(
             self.python.with_name(program),

@@ -76,7 +76,7 @@ def _online(plane: Any, name: str) -> str:
 async def _journey(clients: Clients, cloud: Any, facts: Path, keys: Mapping[str, str]) -> Any:
     program = clients.python.name
     arguments = (JOURNEY, cloud.server.api_url, str(facts))
-    return json.loads((await clients.run(program, *arguments, **keys)).splitlines()[-1])
+    return json.loads((await clients.run(program, *arguments, variables=keys)).splitlines()[-1])
 
 
 async def test_the_last_boto3_that_knew_the_service_goes_through_all_of_it(
@@ -122,5 +122,5 @@ async def test_the_newest_command_line_knows_the_service_again(
 ) -> None:
     device = cloud.server.plane.call("ProvisionDevice", {"Name": "north"})["DeviceId"]
     options = ("--endpoint-url", cloud.server.api_url, "--output", "json")
-    text = await newest.run("aws", "panorama", "list-devices", *options, **credentials)
+    text = await newest.run("aws", "panorama", "list-devices", *options, variables=credentials)
     assert [entry["DeviceId"] for entry in json.loads(text)["Devices"]] == [device]
