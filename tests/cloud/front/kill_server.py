@@ -1,7 +1,7 @@
 """Served planes to be killed: imports everything once, then forks one for every line it reads.
 
 Run as a program with the state directory as its argument. Each plane says on one line of stdout
-where it is reached, and then serves until it is killed.
+where it is reached, and then serves until it is killed or the test has ended.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from harness.cloud.front.server import CloudServer
 
+LOOK_S = 0.2  # how late a plane notices that the test has gone
+
 
 async def serve(directory: Path) -> None:
     server = CloudServer(
@@ -23,11 +25,13 @@ async def serve(directory: Path) -> None:
         draw=random.SystemRandom(),
         record=lambda *_: None,
     )
+    parent = os.getppid()
     async with server:
         found = {"pid": os.getpid(), "api_url": server.api_url, "mqtt_port": server.mqtt_port}
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
-        await asyncio.Event().wait()
+        while os.getppid() == parent:  # noqa: ASYNC110 - a parent that ends tells nobody
+            await asyncio.sleep(LOOK_S)
 
 
 def main() -> None:
