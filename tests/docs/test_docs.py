@@ -35,6 +35,9 @@ def commands() -> list[tuple[str, str]]:
     ]
 
 
+OTHERS = ("", "aws", "curl")  # what a reader has; "" is the shell's own dot
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_lead_somewhere(document: Path) -> None:
     links = LINK.findall(document.read_text(encoding="utf-8"))
@@ -57,7 +60,7 @@ def test_commands_are_real(document: str, line: str) -> None:
         assert arguments[0] in targets
     elif program == "harness":
         parse(arguments)
-    else:
+    elif program not in OTHERS:
         assert program in ("python", "pytest")
         options = [word for word in arguments if word.startswith("--hil-")]
         plugin = (ROOT / "harness/pytest_plugin.py").read_text(encoding="utf-8")

@@ -84,11 +84,13 @@ async def test_no_request_is_an_error_of_the_service(
         "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1",
         "--warnings", "off", "--no-color",
         folder=tmp_path,
-        KNOWN=json.dumps(known),
-        SCHEMATHESIS_HOOKS=HOOKS.stem,
-        PYTHONPATH=str(HOOKS.parent),
-        HOME=str(tmp_path),
-        **credentials,
+        variables={
+            "KNOWN": json.dumps(known),
+            "SCHEMATHESIS_HOOKS": HOOKS.stem,
+            "PYTHONPATH": str(HOOKS.parent),
+            "HOME": str(tmp_path),
+            **credentials,
+        },
     )  # fmt: skip
     asked = [entry for entry in cloud.log if entry["operation"]]
     assert len(asked) > 100, text[-2000:]
