@@ -76,10 +76,17 @@ def reference_command() -> int:
 )
 @click.option(
     "--quotas",
-    type=click.Choice(["off", "documented"]),
+    metavar="off|documented|FILE",
     default="off",
     show_default=True,
-    help="The vendor's limits and rates.",
+    help="The vendor's limits and rates, or those of a file.",
+)
+@click.option(
+    "--broker",
+    type=click.Choice(["embedded", "mosquitto"]),
+    default="embedded",
+    show_default=True,
+    help="What devices talk MQTT to; Mosquitto must be installed.",
 )
 @click.option("--log", type=_FILE, help="Append the log to this file instead of stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of exports.")
@@ -96,6 +103,7 @@ def serve_command(
     time_scale: float,
     package_job_s: float,
     quotas: str,
+    broker: str,
     log: Path | None,
     as_json: bool,
 ) -> int:
@@ -110,6 +118,6 @@ def serve_command(
     return cloud_serve.serve_until_stopped(
         cloud_serve.Wanted(
             state, host, advertise, port, https_port, mqtt_port, tls, account, region,
-            time_scale, package_job_s, quotas, log, as_json,
+            time_scale, package_job_s, quotas, broker, log, as_json,
         )
     )  # fmt: skip

@@ -10,6 +10,7 @@ import shlex
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.cloud_log import ServiceLog
@@ -20,10 +21,12 @@ from harness.cloud.service.core import Settings
 from harness.cloud.storage.files import write_private
 from harness.errors import InputError
 from harness.scenario.quota import DOCUMENTED, OFF
+from harness.scenario.quota_file import load_quotas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from harness.scenario.quota import Quotas
 
 JSON_SCHEMA = 1
 KEYS_VARIABLE = "HARNESS_CLOUD_KEYS"
@@ -49,7 +52,8 @@ class Wanted:
     region: str
     time_scale: float
     package_job_s: float
-    quotas: str  # a key of QUOTAS
+    quotas: str  # a key of QUOTAS, or the path of a file
+    broker: str
     log: Path | None
     as_json: bool
 
@@ -72,8 +76,14 @@ def check(wanted: Wanted) -> None:
             f"--no-tls on {wanted.host}: others could read what is said",
             hint="leave --no-tls away, or serve on 127.0.0.1",
         )
+    quotas_of(wanted.quotas)
     if not REGION.fullmatch(wanted.region):
         raise InputError(f"--region {wanted.region} is none", hint="it looks like us-east-1")
+
+
+def quotas_of(text: str) -> Quotas:
+    """By name or from a file. Raises `InputError`, with every problem of a file."""
+    return QUOTAS[text] if text in QUOTAS else load_quotas(Path(text))
 
 
 def root_keys(text: str) -> list[tuple[str, str, str]]:
@@ -87,9 +97,9 @@ def root_keys(text: str) -> list[tuple[str, str, str]]:
 
 
 async def _serve(wanted: Wanted, keys: list[tuple[str, str, str]]) -> int:
-    settings = Settings(package_job_s=wanted.package_job_s, quotas=QUOTAS[wanted.quotas]).hastened(
-        wanted.time_scale
-    )
+    settings = Settings(
+        package_job_s=wanted.package_job_s, quotas=quotas_of(wanted.quotas)
+    ).hastened(wanted.time_scale)
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stoppable())
         log = stack.enter_context(ServiceLog(wanted.log))
@@ -107,6 +117,7 @@ async def _serve(wanted: Wanted, keys: list[tuple[str, str, str]]) -> int:
                 region=wanted.region,
                 keys=keys,
                 tls=bool(wanted.tls),
+                broker=wanted.broker,
                 advertised=wanted.advertise or "",
                 finish_s=FINISH_S,
                 log=log.request,

@@ -1,7 +1,8 @@
 """How fast the control plane answers, on one core, beside peers in the same run.
 
 `ListDevices` of 25 devices with signatures checked, at 32 and at 1,000 open connections;
-`CreateJobForDevices`, which is on disk before it is answered. The peers answer the same client: a
+`CreateJobForDevices`, which is on disk before it is answered; devices over MQTT with TLS, on the
+embedded broker and on Mosquitto. The peers answer the same client: a
 bare aiohttp handler that sends the same bytes, and moto's server where it can be installed.
 """
 
@@ -11,7 +12,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from harness.cloud.bench import client, moto_peer, stage
+from harness.cloud.bench import client, moto_peer, mqtt, stage
 from harness.errors import CapabilityMissing
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ def run() -> dict[str, Any]:
     """All figures. Takes about a minute, and longer once to install the peer."""
     cores = sorted(os.sched_getaffinity(0))
     with _on(cores[-1]):
-        return {"cores_apart": len(cores) > 1, "http": _http(cores[0])}
+        return {
+            "cores_apart": len(cores) > 1,
+            "http": _http(cores[0]),
+            "mqtt": mqtt.run(cores[0]),
+        }
 
 
 def _http(core: int) -> dict[str, Any]:

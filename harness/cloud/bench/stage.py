@@ -12,16 +12,22 @@ import signal
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from harness.cloud.access.keyring import AccessKey, Principal
 from harness.cloud.access.signer import signed_headers
 from harness.cloud.api import load
 from harness.cloud.api.wire import write_request
+from harness.cloud.front import mosquitto_files
 from harness.cloud.front.server import CloudServer
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import Settings
@@ -38,6 +44,15 @@ BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """A device's certificate and key, as it would have them after registration."""
+
+    thing: str
+    certificate_pem: str
+    private_key_pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a server listens, with which key, and the devices that it knows."""
 
@@ -45,6 +60,10 @@ class Place:
     key_id: str
     secret: str
     devices: tuple[str, ...] = ()
+    identities: tuple[Identity, ...] = ()
+    mqtt_port: int = 0
+    ca_pem: str = ""
+    pid: int = 0
 
     @property
     def address(self) -> tuple[str, int]:
@@ -87,13 +106,21 @@ def _request(method: str, target: str, headers: Mapping[str, str], body: bytes) 
 
 
 @contextmanager
-def plane(core: int, devices: int) -> Iterator[Place]:
-    """The control plane with so many registered devices, its state on disk."""
+def plane(
+    core: int, devices: int, *, broker: str = "embedded", identities: bool = False
+) -> Iterator[Place]:
+    """The control plane with so many registered devices, its state on disk.
+
+    Raises `CapabilityMissing` where its broker is not installed.
+    """
+    if broker == "mosquitto":
+        mosquitto_files.program()
     with (
         tempfile.TemporaryDirectory(prefix="hil-bench-") as state,
-        _process(_serve_plane, core, state, devices) as told,
+        _process(_serve_plane, core, state, devices, broker, identities) as told,
     ):
-        yield Place(told["port"], told["key_id"], told["secret"], tuple(told["devices"]))
+        known = tuple(Identity(*one) for one in told.pop("identities"))
+        yield Place(**{**told, "devices": tuple(told["devices"]), "identities": known})
 
 
 @contextmanager
@@ -123,12 +150,16 @@ def _process(serve: Callable[..., None], core: int, *arguments: Any) -> Iterator
             process.join()
 
 
-def _serve_plane(pipe: Connection, core: int, state: str, devices: int) -> None:
+def _serve_plane(
+    pipe: Connection, core: int, state: str, devices: int, broker: str, identities: bool
+) -> None:
     os.sched_setaffinity(0, {core})
-    asyncio.run(_plane(pipe, Path(state), devices))
+    asyncio.run(_plane(pipe, Path(state), devices, broker, identities=identities))
 
 
-async def _plane(pipe: Connection, state: Path, devices: int) -> None:
+async def _plane(
+    pipe: Connection, state: Path, devices: int, broker: str, *, identities: bool
+) -> None:
     server = CloudServer(
         state_dir=state,
         draw=random.Random(1),
@@ -136,6 +167,7 @@ async def _plane(pipe: Connection, state: Path, devices: int) -> None:
         settings=Settings(),
         account=ACCOUNT,
         region=REGION,
+        broker=broker,
     )
     async with server:
         server.publish_image(IMAGE, b"manifest", BytesContent(b"payload"))
@@ -145,6 +177,10 @@ async def _plane(pipe: Connection, state: Path, devices: int) -> None:
             "key_id": server.root_key.id,
             "secret": server.root_key.secret,
             "devices": known,
+            "identities": [_identity(server, thing) for thing in known] if identities else [],
+            "mqtt_port": server.mqtt_port,
+            "ca_pem": server.ca_path.read_text(encoding="utf-8"),
+            "pid": os.getpid(),
         }
         await _until_terminated(pipe, told)
 
@@ -156,6 +192,19 @@ def _registered(server: CloudServer, name: str) -> str:
     store.devices[identifier].provisioning = "SUCCEEDED"
     store.commit()
     return identifier
+
+
+def _identity(server: CloudServer, thing: str) -> tuple[str, str, str]:
+    """A certificate of the plane's authority, which the device is known by from now on."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, thing)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
+    core = server.plane._core
+    certificate = core.authority.sign(request.public_bytes(Encoding.PEM).decode(), thing)
+    core.store.devices[thing].certificate_id = core.authority.certificate_id(certificate)
+    core.store.commit()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return thing, certificate, private
 
 
 def _serve_bare(pipe: Connection, core: int, answer_bytes: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.cloud.bench import client, stage
+from harness.cloud.bench import client, mqtt, stage
 from harness.errors import Corrupt, PeerRefused
 
 if TYPE_CHECKING:
@@ -94,6 +94,17 @@ def test_the_plane_answers_what_the_bench_asks_of_it() -> None:
         assert (jobs.answers, jobs.refused) == (3, 0), jobs.first_refusal
         again = client.each(place.address, [place.signed(*job) for job in place.jobs], 1)
         assert again.refused == 3  # a device has one job at a time
+
+
+def test_devices_connect_and_report_over_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "DEVICES", 4)
+    monkeypatch.setattr(mqtt, "SPAN_S", 0.5)
+    with stage.plane(CORE, devices=4, identities=True) as place:
+        figures = asyncio.run(mqtt._drive(place))
+    assert figures["devices"] == 4
+    assert figures["messages_per_s"] > 0
+    assert figures["server_cpu_us_per_message"] > 0
+    assert "PRIVATE KEY" not in repr(place)
 
 
 def test_the_bare_peer_sends_as_many_bytes() -> None:
