@@ -1,4 +1,4 @@
-"""The newest clients in a virtual environment of their own, which the tests make and keep."""
+"""Clients in virtual environments of their own, which the tests make and keep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # Newer than what the lock has, and never in it: the lock keeps the last botocore with the service.
-REQUIREMENTS = ("awscli", "boto3", "schemathesis")
+NEWEST = ("awscli", "boto3", "schemathesis")
+VENDORS = ("panoramacli==1.1.6", "setuptools<82", "awscli==1.45.37", "botocore==1.43.37")
 RENEW_S = 30 * 86400.0
 INSTALL_TIMEOUT_S = 900.0
 CALL_TIMEOUT_S = 300.0
@@ -47,7 +48,7 @@ class Clients:
     ) -> str:
         """What it printed, run in `folder`. Fails with what it said when its exit code is not 0."""
         environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{self.python.parent}:{os.environ['PATH']}",
             "HOME": "/nonexistent",
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -98,12 +99,23 @@ def pinned() -> Clients:
 @pytest.fixture(scope="session")
 def newest(models: Path) -> Clients:
     """The newest clients there are; skips when they cannot be had."""
-    name = json.dumps([REQUIREMENTS, sys.version_info[:2], sys.prefix])
+    return Clients(_environment(NEWEST), models)
+
+
+@pytest.fixture(scope="session")
+def vendors() -> Clients:
+    """The vendor's packager, and the last AWS CLI that carries the service."""
+    return Clients(_environment(VENDORS))
+
+
+def _environment(requirements: tuple[str, ...]) -> Path:
+    """Its Python. Skips when it cannot be made."""
+    name = json.dumps([requirements, sys.version_info[:2], sys.prefix])
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = home / "edge-hil-harness/clients" / hashlib.sha256(name.encode()).hexdigest()[:16]
     with _locked(folder):
-        _make(folder)
-    return Clients(folder / "bin/python", models)
+        _make(folder, requirements)
+    return folder / "bin/python"
 
 
 @contextmanager
@@ -115,7 +127,7 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, requirements: tuple[str, ...]) -> None:
     """An environment that is whole and not old; one that cannot be renewed is good enough."""
     made = folder / "made"
     if made.exists() and time.time() - made.stat().st_mtime < RENEW_S:
@@ -123,17 +135,17 @@ def _make(folder: Path) -> None:
     if not made.exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    problem = _install(folder / "bin/python")
+    problem = _install(folder / "bin/python", requirements)
     if not problem:
         made.touch()
     elif not made.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"the newest clients cannot be installed: {problem}")
+        pytest.skip(f"{', '.join(requirements)} cannot be installed: {problem}")
 
 
-def _install(python: Path) -> str:
+def _install(python: Path, requirements: tuple[str, ...]) -> str:
     """Why it did not work; empty when it did."""
-    command = [str(python), *PIP, "install", "--quiet", "--upgrade", *REQUIREMENTS]
+    command = [str(python), *PIP, "install", "--quiet", "--upgrade", *requirements]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False
