@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import tempfile
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.camera.picture.video import load_video
 from harness.camera.reader.probe import probe
@@ -18,7 +23,6 @@ from harness.record import framecode, sei
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from harness.camera.picture.clip import Clip
     from harness.camera.serve.server import CameraServer
@@ -169,6 +173,32 @@ def test_broken_files_are_refused(
         load_video(damaged(whole, name), tmp_path / "cache")
     assert caught.value.hint
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files of the usual kinds, with the index at either end."""
+    folder = tmp_path_factory.mktemp("whole")
+    kinds = {"mp4": {}, "mov": {"movflags": "faststart"}, "mkv": {}, "ts": {}}
+    return {
+        suffix: make(folder / f"a.{suffix}", frames=30, container=options, **PLAIN).read_bytes()
+        for suffix, options in kinds.items()
+    }
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(("mp4", "mov", "mkv", "ts")), st.floats(0, 1), st.binary(max_size=8))
+def test_a_file_that_ends_anywhere_is_a_clip_or_refused(
+    whole: dict[str, bytes], suffix: str, share: float, junk: bytes
+) -> None:
+    """Cut off at any place, with anything behind it. What is taken can be decoded to its end."""
+    data = whole[suffix]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a.{suffix}"
+        path.write_bytes(data[: round(share * len(data))] + junk)
+        with contextlib.suppress(InputError):
+            clip = load_video(path, Path(folder) / "cache")
+            assert len(pictures(clip)) == len(clip.access_units)
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:

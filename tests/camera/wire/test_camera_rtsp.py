@@ -99,6 +99,41 @@ def test_any_bytes_give_events_or_a_protocol_error(pieces: list[bytes]) -> None:
             codec.next_event()
 
 
+fragments = st.lists(
+    st.one_of(
+        st.binary(max_size=80),
+        st.sampled_from([OPTIONS, b"\r\n", b"$\0\0\1", b"RTSP/1.0 200 OK\r\n", b"A: b\r\n"]),
+        st.integers(1, 5000).map(lambda count: b"x" * count),
+        st.integers(0, 70_000).map(
+            lambda count: b"A * RTSP/1.0\r\nContent-Length: %d\r\n\r\n" % count
+        ),
+    ),
+    max_size=8,
+).map(b"".join)
+
+
+def read(data: bytes, cuts: list[int]) -> tuple[list[Event], type[RtspError] | None, int]:
+    """Events, the error that ended them, and how many bytes the codec keeps for later."""
+    codec, found = RtspCodec(), []
+    ends = [*sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        codec.feed(data[begin:end])
+        try:
+            while (event := codec.next_event()) is not None:
+                found.append(event)
+        except RtspError as error:
+            return found, type(error), len(codec.take_rest())
+    return found, None, len(codec.take_rest())
+
+
+@given(fragments, st.lists(st.integers(0, 80_000), max_size=8))
+def test_how_bytes_are_cut_changes_nothing(data: bytes, cuts: list[int]) -> None:
+    """Not the events, not the error, and what is kept is at most one message."""
+    whole = read(data, [])
+    assert read(data, cuts) == whole
+    assert whole[2] <= max(LINE_BYTES_MAX, BODY_BYTES_MAX, 4 + 65_535)
+
+
 @given(st.data())
 def test_a_damaged_request_never_does_worse_than_a_protocol_error(data: st.DataObject) -> None:
     stream = bytearray(OPTIONS * 2)
