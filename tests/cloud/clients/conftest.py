@@ -110,7 +110,7 @@ def vendors() -> Clients:
 
 def _environment(requirements: tuple[str, ...]) -> Path:
     """Its Python. Skips when it cannot be made."""
-    name = json.dumps([requirements, sys.version_info[:2], sys.prefix])
+    name = json.dumps([requirements, sys.version_info[:2], sys.base_prefix])
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = home / "edge-hil-harness/clients" / hashlib.sha256(name.encode()).hexdigest()[:16]
     with _locked(folder):
