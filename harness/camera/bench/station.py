@@ -72,8 +72,7 @@ async def _serve(
         cameras = []
         for number in range(count):
             camera = server.add(f"camera-{number}", clip, f"/camera-{number}", fast_start=True)
-            # A site's cameras do not run in step: their key frames come at different times.
-            camera.epoch_s -= number / count * spec.gop_frames / spec.rate_fps
+            camera.run_ahead(number / count)
             cameras.append(camera)
         settle()
         pipe.send(Standing(server.port, os.getpid(), rss_kb()))

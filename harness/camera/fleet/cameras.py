@@ -155,7 +155,10 @@ async def open_fleet(
     async with AsyncExitStack() as stack:
         server = CameraServer(shared_host, shared_port, cache_dir=cache_dir)
         await stack.enter_async_context(server)
-        fleet = Fleet({post.name: (post, _set_up(server, post, clips)) for post in placed})
+        cameras = {}
+        for number, post in enumerate(placed):
+            cameras[post.name] = post, _set_up(server, post, clips, number / len(placed))
+        fleet = Fleet(cameras)
         if any(post.onvif_port is not None for post in placed):
             from harness.camera.fleet.onvif.site import (
                 OnvifSite,  # aiohttp only where it is asked for
@@ -210,7 +213,10 @@ def _load(post: Post, stream: StreamProfile, cache_dir: Path | None) -> Clip:
     return load_clip(post.clip(stream), cache_dir)
 
 
-def _set_up(server: CameraServer, post: Post, clips: Mapping[str, Clip]) -> tuple[Camera, ...]:
+def _set_up(
+    server: CameraServer, post: Post, clips: Mapping[str, Clip], ahead: float
+) -> tuple[Camera, ...]:
+    """The streams of one camera, which is `ahead` of others (`Camera.run_ahead`)."""
     streams: list[Camera] = []
     for name, stream in post.streams.items():
         first = streams[0] if streams else None
@@ -225,6 +231,7 @@ def _set_up(server: CameraServer, post: Post, clips: Mapping[str, Clip]) -> tupl
             address=None if post.port is None or first else (post.host, post.port),
             beside=first if post.port is not None else None,
         )
+        camera.run_ahead(ahead)
         streams.append(camera)
     return tuple(streams)
 

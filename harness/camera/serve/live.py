@@ -156,6 +156,14 @@ class Camera:
         """Those that act now."""
         return tuple(self.trouble.acting.values())
 
+    def run_ahead(self, share: float) -> None:
+        """Be ahead of a new camera by this share of the time between two key frames.
+
+        Cameras of a site do not run in step. Here it would hurt them: key frames are several
+        times as large as others, and those of all cameras would be due at the same moment.
+        """
+        self.epoch_s -= share * self.clip.spec.gop_frames / self._fps
+
     def captured_s(self, frame: int) -> float:
         """When camera frame `frame` is captured, on `time.monotonic()`."""
         return self.epoch_s + frame / self._fps

@@ -80,6 +80,13 @@ async def test_every_stream_can_be_watched(fleet: Fleet, connect: Connect) -> No
     assert one.state == "online"
 
 
+async def test_cameras_do_not_run_in_step(fleet: Fleet) -> None:
+    """The second of two is half the time between its key frames ahead, 0.25 s and 0.5 s."""
+    (main, sub), (other_main, other_sub) = (streams for _, streams in fleet.cameras.values())
+    assert main.epoch_s - other_main.epoch_s == pytest.approx(0.25, abs=0.24)
+    assert sub.epoch_s - other_sub.epoch_s == pytest.approx(0.5, abs=0.49)
+
+
 async def test_quirks_and_credentials_come_along(cache_dir: Path, connect: Connect) -> None:
     placing = Placing(username="u", password="p")
     async with serve([DOOR], placing=placing, cache_dir=cache_dir) as keeper:

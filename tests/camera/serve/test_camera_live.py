@@ -50,6 +50,14 @@ def test_starts_at_once_with_a_fresh_key_frame(clip: Clip) -> None:
     assert session.account.last_index == camera.next_frame - 1
 
 
+def test_a_camera_that_runs_ahead(clip: Clip) -> None:
+    """By a quarter of its 20 frames: its next key frame comes so much sooner."""
+    camera, ahead = make(clip, age_s=0.0), make(clip, age_s=0.0)
+    ahead.run_ahead(0.25)
+    assert ahead.captured_s(20) == pytest.approx(camera.captured_s(15))
+    assert ahead.timestamp(20) == camera.timestamp(20)  # it is only ahead
+
+
 def test_fast_start_sends_all_since_the_last_key_frame(clip: Clip) -> None:
     camera = make(clip, age_s=10.0 + 18.5 / 60, fast_start=True)
     session, sink = join(camera)
