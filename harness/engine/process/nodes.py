@@ -242,6 +242,8 @@ class Nodes:
         finally:
             for node in self._nodes.values():  # those whose watch failed or was cancelled
                 await node.link.close()
+                for log in node.logs.values():
+                    log.close()
 
     # --- what the process tells -----------------------------------------------------------------
 

@@ -212,7 +212,7 @@ async def test_no_file_left_is_no_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What else the process opens may leave it none; the next reader waits until there is one."""
-    monkeypatch.setattr("harness.camera.serve.server.ACCEPT_RETRY_S", 0.05)
+    monkeypatch.setattr("harness.camera.serve.listener.ACCEPT_RETRY_S", 0.05)
     listener = server._listeners[None]
     real, failures = listener._socket, 3
 
