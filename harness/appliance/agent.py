@@ -54,6 +54,7 @@ def agent(firmware: Firmware) -> Program[None]:
         firmware.online = True
         yield Post(Mailbox.UPDATER, Online())
         yield Post(Mailbox.APPLICATIONS, Online())
+        yield Post(Mailbox.TELEMETRY, Online())
         reason = yield from _dispatch(firmware.thing)
         firmware.online = False
         since_s = yield Now()

@@ -70,6 +70,10 @@ class Receive(Effect, frozen=True, gc=False):
     timeout_s: float | None = None
 
 
+class ReceiveAll(Effect, frozen=True, gc=False):
+    """Outcome: every message that waits in this program's mailbox, oldest first; at once."""
+
+
 # --- storage -------------------------------------------------------------------------------
 
 
@@ -218,6 +222,27 @@ class Fetch(Effect, frozen=True, gc=False):
     chunk: int = 1 << 20
 
 
+class Upload(Effect, frozen=True, gc=False):
+    """HTTPS POST of a JSON object with the device certificate. Outcome: None.
+
+    Raises `LinkDown`, `PeerTimeout`, `PeerRefused` (status).
+    """
+
+    url: str
+    document: Mapping[str, JSON]
+
+
+class UploadEvery(Effect, frozen=True, gc=False):
+    """Upload `document` now and every `every_s` until the MQTT link is lost. Outcome: None.
+
+    The outcome comes at once; what gets lost on the way is not sent again. Raises `LinkDown`.
+    """
+
+    url: str
+    document: Mapping[str, JSON]
+    every_s: float
+
+
 # --- the box -------------------------------------------------------------------------------
 
 
@@ -266,7 +291,10 @@ class Charge(Effect, frozen=True, gc=False):
 
 
 class Note(Effect, frozen=True, gc=False):
-    """Put an event into the history, from this appliance. Outcome: None."""
+    """Put an event into the history, from this appliance. Outcome: None.
+
+    The logs agent hears of it too: it is posted to the mailbox `telemetry` as `Noted`.
+    """
 
     kind: str
     values: Mapping[str, JSON]
@@ -333,3 +361,20 @@ class Pressed(msgspec.Struct, frozen=True, gc=False):
 
 class StickPlugged(msgspec.Struct, frozen=True, gc=False):
     pass
+
+
+class Noted(msgspec.Struct, frozen=True, gc=False):
+    """An event that a program noted, at a time of the appliance's clock."""
+
+    at_s: float
+    kind: str
+    values: Mapping[str, JSON]
+
+
+class NodeOutput(msgspec.Struct, frozen=True, gc=False):
+    """Lines that an application printed, or wrote into its log files, until `at_s`."""
+
+    at_s: float
+    instance: str
+    stream: str
+    lines: tuple[str, ...]

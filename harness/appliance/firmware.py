@@ -28,6 +28,7 @@ class Mailbox:
     APPLICATIONS = "applications"
     WATCHDOG = "watchdog"
     PANEL = "panel"
+    TELEMETRY = "telemetry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Board:
 
 
 class Online(msgspec.Struct, frozen=True, gc=False):
-    """Posted to the updater and the applications whenever the link has come up."""
+    """Posted to the updater, the applications and the logs agent when the link has come up."""
 
 
 Step: TypeAlias = Callable[["Firmware"], Program[Any]]
@@ -56,6 +57,7 @@ class Steps:
     update: Step
     health_check: Step
     supervise: Step
+    ship: Step
 
 
 @dataclass(slots=True)
@@ -100,6 +102,7 @@ def run(firmware: Firmware) -> Program[None]:
         yield from firmware.steps.provision(firmware)
     yield Panel("status", "green", "steady")
     yield Note("appliance.state", {"state": "connecting"})
+    yield Spawn(Mailbox.TELEMETRY, firmware.steps.ship(firmware))
     yield Spawn(Mailbox.UPDATER, firmware.steps.update(firmware))
     yield Spawn(Mailbox.APPLICATIONS, firmware.steps.supervise(firmware))
     yield from firmware.steps.agent(firmware)

@@ -91,6 +91,7 @@ def _register(files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
     try:
         config = json.loads(_text(files, "config.json"))
         endpoint, device_id = config["Endpoint"], config["DeviceId"]
+        https = {"https": config["HttpsEndpoint"]} if "HttpsEndpoint" in config else {}
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"provisioning archive: config.json: {error}") from None
     authority = _text(files, "ca.pem")
@@ -114,6 +115,7 @@ def _register(files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
     return {
         "thing": registered["thingName"],
         "endpoint": configuration.get("Endpoint", endpoint),
+        **https,
         "certificate": signed["certificatePem"],
         "key": key,
         "authority": authority,

@@ -10,6 +10,7 @@ from harness.appliance.applications import supervise
 from harness.appliance.defect import lookup
 from harness.appliance.firmware import Steps
 from harness.appliance.provision import provision
+from harness.appliance.telemetry import ship
 from harness.appliance.update import health_check, update
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ SOUND = Steps(
     update=update,
     health_check=health_check,
     supervise=supervise,
+    ship=ship,
 )
 
 

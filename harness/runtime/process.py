@@ -268,6 +268,8 @@ def _environment(spec: ApplicationSpec, files: tuple[int, ...]) -> dict[str, str
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
         "AWS_REGION": spec.region,
+        "AWS_EC2_METADATA_DISABLED": "true",  # no credentials but those of the role
+        **spec.environment,
         "PYTHONPATH": f"{_HERE / 'sdk'}:{ours}",
         "PYTHONUNBUFFERED": "1",
         FILES_VARIABLE: ":".join(map(str, files)),

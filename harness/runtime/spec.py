@@ -56,7 +56,8 @@ class ApplicationSpec:
     `root` is the unpacked container file system, `entry` the descriptor's path and name,
     `parameters` maps input ports to values, `outputs` are the code node's output ports and
     `inputs` its media input ports (those with cameras need not be named). Camera nodes in
-    `paused` deliver nothing until told to (`control`).
+    `paused` deliver nothing until told to (`control`). `environment` is set for the process
+    beside what every container has: where an AWS SDK finds the credentials of its role.
     """
 
     instance: str
@@ -71,6 +72,7 @@ class ApplicationSpec:
     region: str
     inputs: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def media_ports(self) -> tuple[str, ...]:

@@ -339,6 +339,10 @@ class Cloud:
         """A boto3 operation, off the event loop."""
         return await asyncio.to_thread(getattr(client, operation), **parameters)
 
+    def upload(self, application: Application, location: dict[str, str]) -> None:
+        for key, data in application.uploads(location).items():
+            self.server.plane.buckets.put(PACKAGE_BUCKET, key, BytesContent(data))
+
     def sign(
         self,
         method: str,

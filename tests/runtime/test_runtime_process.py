@@ -76,7 +76,7 @@ async def test_the_environment_is_the_containers(
     ((names, region, argv),) = app.said
     assert set(names) <= {
         *("PATH", "HOME", "LANG", "LC_CTYPE", "AWS_REGION", "PYTHONPATH", "PYTHONUNBUFFERED"),
-        "HARNESS_APPLICATION_FILES",
+        *("HARNESS_APPLICATION_FILES", "AWS_EC2_METADATA_DISABLED"),
     }
     assert region == "eu-west-1"
     assert argv[0].endswith("/panorama/application.py")

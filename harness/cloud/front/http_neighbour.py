@@ -18,34 +18,40 @@ from harness.cloud.front.admission import split_target
 from harness.cloud.front.listener import CLIENT, OPERATION, read_body
 from harness.cloud.front.refusal import json_error, neighbour_refusal, query_error
 from harness.cloud.neighbour.export import OPERATIONS
+from harness.cloud.service.telemetry import NAMESPACE
 from harness.errors import CapabilityMissing, PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.cloud.access.scope import Claim
     from harness.cloud.front.admission import Admission
+    from harness.cloud.front.planes import Planes
     from harness.cloud.neighbour.directory import Directory
     from harness.cloud.neighbour.export import LogExport
     from harness.cloud.neighbour.process import Neighbours
+    from harness.cloud.service.telemetry import LogBatch, Metric
     from harness.cloud.storage.storage import Storage
 
 _logger = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 16 << 20
 JSON = "application/x-amz-json-1.1"
+_TELEMETRY = frozenset({"logs", "monitoring"})
 _IDENTITIES = frozenset({"iam", "cloudformation"})  # what they change may be users and roles
 
 
 class NeighbourFront:
     def __init__(
         self,
+        planes: Planes,
         admission: Admission,
         neighbours: Neighbours,
         directory: Directory,
         export: LogExport,
         storage: Storage,
     ) -> None:
+        self._planes = planes
         self._admission = admission
         self._neighbours = neighbours
         self._directory = directory
@@ -77,6 +83,8 @@ class NeighbourFront:
         request[CLIENT] = key.principal.arn
         account = key.principal.account
         authorize(key.principal, needed_of(service, action, given, account, region))
+        if service in _TELEMETRY:
+            await self._feed(account, region)
         if service == "logs" and action in OPERATIONS:
             document = await self._export.call(action, given, account, region)
             await self._storage.kept()
@@ -87,6 +95,38 @@ class NeighbourFront:
         if service in _IDENTITIES and not reads:
             self._directory.forget()
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+    async def _feed(self, account: str, region: str) -> None:
+        """What devices told since the last question, before it is answered."""
+        plane = self._planes.find(account, region)
+        if plane is None:
+            return
+        logs, metrics = plane.telemetry.collect()
+        if logs or metrics:
+            await self._neighbours.ask("put", **put_document(account, region, logs, metrics))
+
+
+def put_document(
+    account: str, region: str, logs: Sequence[LogBatch], metrics: Sequence[Metric]
+) -> dict[str, Any]:
+    """Telemetry as the neighbours' process takes it."""
+    data = [
+        {
+            "MetricName": metric.name,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions],
+            "Value": metric.value,
+            "Timestamp": metric.time_s,
+        }
+        for metric in metrics
+    ]
+    return {
+        "account": account,
+        "region": region,
+        "logs": [
+            {"group": batch.group, "stream": batch.stream, "events": batch.lines} for batch in logs
+        ],
+        "metrics": [{"namespace": NAMESPACE, "data": data}] if data else [],
+    }
 
 
 def asked_for(request: web.Request, body: bytes) -> tuple[str, Mapping[str, Any]]:

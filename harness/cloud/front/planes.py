@@ -40,6 +40,10 @@ class Planes:
             plane = self._planes[account, region] = self._make(account, region)
         return plane
 
+    def find(self, account: str, region: str) -> ControlPlane | None:
+        """Without making it."""
+        return self._planes.get((account, region))
+
     def __iter__(self) -> Iterator[ControlPlane]:
         return iter(self._planes.values())
 

@@ -220,25 +220,27 @@ class CloudServer:
         self._broker = self._make_broker(sockets["mqtt"], context)
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
-        api = await self._api(stack)
+        self.neighbours = Neighbours(self._state_dir, self._clock)
+        stack.push_async_callback(self.neighbours.close)
+        directory = Directory(self.neighbours)
+        api = self._api(stack, directory)
         secured = api_context(identity, certificates) if self.tls else None
         await self._serve(stack, api, sockets["api"], secured)
-        device = DeviceFront(self.planes, self._log).application
+        device = DeviceFront(self.planes, self.keyring, directory, self._log).application
         await self._serve(stack, device, sockets["https"], context)
         ticker = asyncio.create_task(self._expire(), name="cloud expiry")
         stack.push_async_callback(_end, ticker)
 
-    async def _api(self, stack: AsyncExitStack) -> web.Application:
+    def _api(self, stack: AsyncExitStack, directory: Directory) -> web.Application:
         """The endpoint for administrators, and what stands behind it."""
-        self.neighbours = Neighbours(self._state_dir, self._clock)
-        stack.push_async_callback(self.neighbours.close)
-        directory = Directory(self.neighbours)
         admission = Admission(self.keyring, time.time, directory)
         s3 = S3(self.planes, admission, self._storage, self._region)
         stack.callback(s3.multipart.close)
         sts = Sts(admission, self.keyring, directory)
         export = LogExport(self.neighbours, self.planes.of_bucket, self._storage.files)
-        beside = NeighbourFront(admission, self.neighbours, directory, export, self._storage)
+        beside = NeighbourFront(
+            self.planes, admission, self.neighbours, directory, export, self._storage
+        )
         front = ApiFront(
             self.planes, admission, self._storage, s3, sts, beside, self.health, self._log
         )

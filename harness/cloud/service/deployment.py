@@ -132,6 +132,8 @@ def compose(core: Core, resolved: Resolved, instance: str, parameters: Parameter
             for camera in resolved.graph.cameras
         },
         "role": parameters.get("RuntimeRoleArn"),
+        "endpoint": core.endpoints.api_url,
+        "credentials": f"{core.endpoints.https_url}/credentials/{instance}",
         "demands": Demand.of(resolved.graph).to_json(),
     }
     return json.dumps(document, separators=(",", ":")).encode()

@@ -34,6 +34,7 @@ from harness.cloud.service.provisioning import Provisioning
 from harness.cloud.service.quota import Rates
 from harness.cloud.service.state import Store
 from harness.cloud.service.tags import Tags
+from harness.cloud.service.telemetry import Telemetry
 from harness.cloud.service.things import Things
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class ControlPlane:
         )  # fmt: skip
         self._service = load()
         self._rates = Rates(core.settings.quotas, wall or clock)
+        self.telemetry = Telemetry(core)
         self._devices = Devices(core)
         self._provisioning = Provisioning(core, self._devices)
         executions = Executions(core, self._devices)
@@ -218,6 +220,21 @@ class ControlPlane:
             claimed = self._core.store.devices.get(client_id.removeprefix(CLAIM_PREFIX))
             if claimed is not None:
                 self._provisioning.receive(claimed, topic, payload)
+
+    def told(self, thing: str, document: Any) -> None:
+        """Logs and metrics from a registered device. Raises `Corrupt`."""
+        device = self._core.store.devices.get(thing)
+        if device is not None:
+            try:
+                self.telemetry.receive(device, document)
+            finally:
+                self._core.store.forget()
+
+    def role_of(self, thing: str, instance: str) -> str:
+        """The role given to an application of a device; empty when it has none, or is no such."""
+        found = self._core.store.instances.get(instance)
+        own = found is not None and found.device == thing
+        return str(found.request.get("RuntimeRoleArn") or "") if own and found else ""
 
     def garbled(self, client_id: str, topic: str) -> None:
         """A message from an admitted client that is not a JSON object."""

@@ -13,7 +13,7 @@ from harness.cloud.service.core import Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
 from harness.engine.factory import Payload
 from harness.engine.model.machine import EPOCH_S
-from harness.errors import PeerRefused
+from harness.errors import Corrupt, PeerRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,6 +76,16 @@ class Cloud:
 
     def heartbeat(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         self.plane.heartbeat(client_id, topic, payload)
+
+    def told(self, thing: str, document: Mapping[str, Any], certificate_pem: str) -> None:
+        """Logs and metrics of a device. Raises `PeerRefused`."""
+        refused = self.refusal(thing, certificate_pem)
+        if refused:
+            raise PeerRefused(f"telemetry: 403 {refused}")
+        try:
+            self.plane.told(thing, document)
+        except Corrupt as error:
+            raise PeerRefused(f"telemetry: 400 {error}") from None
 
     def content(self, url: str, thing: str, certificate_pem: str) -> Content:
         """The object behind a URL. Raises `PeerRefused` when there is none for this device."""

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
+from harness.appliance.firmware import Mailbox
 from harness.appliance.release import release
 from harness.appliance.storage import Blob, Disk, by_chance
 from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
@@ -209,6 +212,11 @@ class Machine(Programs):
         self.deliver(request.to, request.message)
         return None
 
+    def _receive_all(self, program: Running, _request: fx.ReceiveAll) -> Any:
+        messages = tuple(program.mailbox)
+        program.mailbox.clear()
+        return messages
+
     def _receive(self, program: Running, request: fx.Receive) -> Any:
         if program.mailbox:
             return program.mailbox.popleft()
@@ -326,6 +334,20 @@ class Machine(Programs):
         self._beating = (self.env.now, request.every_s)
         self.cloud.heartbeat(self._client, request.topic, request.payload)
 
+    def _upload(self, program: Running, request: fx.Upload) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._need_route(program, request.url, ANSWER_TIMEOUT_S)
+        self.cloud.told(self._thing, request.document, self._certificate)
+        size = len(msgspec.json.encode(request.document))
+        program.debt_s += 2 * self.profile.round_trip_s + size / self.profile.uplink_bytes_per_s
+        return None
+
+    def _upload_every(self, _program: Running, request: fx.UploadEvery) -> Any:
+        """Known to come while the link is up: the first stands for all of them."""
+        self._need_link()
+        self.cloud.told(self._thing, request.document, self._certificate)
+
     def _get(self, program: Running, request: fx.Get) -> Any:
         if (waiting := self._again(program, request)) is not None:
             return waiting
@@ -439,6 +461,9 @@ class Machine(Programs):
         if (waiting := self._again(program, request)) is not None:
             return waiting
         self.note(self.source, request.kind, request.values)
+        self.deliver(
+            Mailbox.TELEMETRY, fx.Noted(EPOCH_S + self.env.now, request.kind, request.values)
+        )
         return None
 
     # --- effects: applications -------------------------------------------------------------------
@@ -468,6 +493,7 @@ class Machine(Programs):
         fx.Spawn: _spawn,
         fx.Post: _post,
         fx.Receive: _receive,
+        fx.ReceiveAll: _receive_all,
         fx.Read: _read,
         fx.Write: _write,
         fx.Sync: _sync,
@@ -483,6 +509,8 @@ class Machine(Programs):
         fx.Subscribe: _subscribe,
         fx.Publish: _publish,
         fx.Heartbeat: _heartbeat,
+        fx.Upload: _upload,
+        fx.UploadEvery: _upload_every,
         fx.Get: _get,
         fx.Fetch: _fetch,
         fx.ReadStick: _read_stick,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
+from harness.appliance.firmware import Mailbox
 from harness.appliance.release import release
 from harness.appliance.storage import by_chance
 from harness.engine.factory import board, flash, sizes
@@ -248,6 +249,11 @@ class Machine:
             return None
         return running.mailbox.popleft()
 
+    async def _receive_all(self, running: Running, _request: fx.ReceiveAll) -> object:
+        messages = tuple(running.mailbox)
+        running.mailbox.clear()
+        return messages
+
     # --- effects: storage ----------------------------------------------------------------------
 
     async def _read(self, _running: Running, request: fx.Read) -> bytes:
@@ -309,6 +315,12 @@ class Machine:
     async def _heartbeat(self, _running: Running, request: fx.Heartbeat) -> None:
         self.uplink.beat(request.topic, request.payload, request.every_s / self.time_scale)
 
+    async def _upload(self, _running: Running, request: fx.Upload) -> None:
+        await self.uplink.post(request.url, request.document)
+
+    async def _upload_every(self, _running: Running, request: fx.UploadEvery) -> None:
+        self.uplink.post_every(request.url, request.document, request.every_s / self.time_scale)
+
     async def _get(self, _running: Running, request: fx.Get) -> bytes:
         return await self.uplink.get(request.url, request.limit)
 
@@ -364,6 +376,7 @@ class Machine:
 
     async def _note(self, _running: Running, request: fx.Note) -> None:
         self.note(self.source, request.kind, request.values)
+        self.deliver(Mailbox.TELEMETRY, fx.Noted(self.clock(), request.kind, request.values))
 
     # --- effects: applications -----------------------------------------------------------------
 
@@ -388,6 +401,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Spawn: Machine._spawn,
     fx.Post: Machine._post,
     fx.Receive: Machine._receive,
+    fx.ReceiveAll: Machine._receive_all,
     fx.Read: Machine._read,
     fx.Write: Machine._write,
     fx.Sync: Machine._sync,
@@ -403,6 +417,8 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Subscribe: Machine._subscribe,
     fx.Publish: Machine._publish,
     fx.Heartbeat: Machine._heartbeat,
+    fx.Upload: Machine._upload,
+    fx.UploadEvery: Machine._upload_every,
     fx.Get: Machine._get,
     fx.Fetch: Machine._fetch,
     fx.ReadStick: Machine._read_stick,

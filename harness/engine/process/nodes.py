@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.appliance import graph
-from harness.appliance.effect import NodeEnded
+from harness.appliance.effect import NodeEnded, NodeOutput
+from harness.appliance.firmware import Mailbox
 from harness.engine.process.link import Link
+from harness.engine.process.role import RoleEndpoint
 from harness.engine.process.tally import Tally
 from harness.errors import Corrupt, PeerError, PeerRefused, PeerTimeout
 from harness.record import camera_log, kind
 from harness.runtime import telemetry
 from harness.runtime.console import Console
 from harness.runtime.control import Login
-from harness.runtime.process import Application
+from harness.runtime.process import CODE_LOGS, CONSOLE, Application
 from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
+from harness.runtime.tail import Tail
 from harness.runtime.unpack import unpack
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ class Node:
     link: Link
     directory: Path
     application: Application = field(default_factory=Application)
+    role: RoleEndpoint | None = None
+    tail: Tail | None = None
     tally: Tally | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     cameras: tuple[CameraInput, ...] = ()
@@ -112,7 +117,10 @@ class Nodes:
             name = self.name(request.instance)
             node.tally = Tally(name, cameras, peers, self.note, self.elapsed)
             node.cameras = spec.cameras
-            node.logs = {c.name: Console(spec.logs / f"{c.name}.log") for c in spec.cameras}
+            logs = {c.name: spec.logs / f"{c.name}.log" for c in spec.cameras}
+            node.logs = {name: Console(path) for name, path in logs.items()}
+            streams = {"console_output": spec.logs / CONSOLE, **logs}
+            node.tail = Tail(streams, node.code, spec.logs / CODE_LOGS)
             await node.application.start(
                 self._as_fetched(spec), lambda message: self._take(node, message)
             )
@@ -156,6 +164,7 @@ class Nodes:
         try:
             while not ending.done():
                 await asyncio.wait({ending}, timeout=WINDOW_S)
+                await self._ship(node)
                 if node.tally is not None and not ending.done():
                     node.tally.report()
             code = ending.result()
@@ -170,10 +179,19 @@ class Nodes:
             self.note(f"app/{self.name(node.instance)}", kind.APP_ERROR, values)
             node.machine.deliver(node.mailbox, NodeEnded(node.instance, code, reason))
 
+    async def _ship(self, node: Node) -> None:
+        """What the application said since the last time, to the appliance's logs agent."""
+        assert node.tail is not None
+        for stream, lines in (await asyncio.to_thread(node.tail.look)).items():
+            output = NodeOutput(node.machine.clock(), node.instance, stream, tuple(lines))
+            node.machine.deliver(Mailbox.TELEMETRY, output)
+
     async def _clear(self, node: Node) -> None:
         await node.link.close()
         for log in node.logs.values():
             log.close()
+        if node.role is not None:
+            await node.role.close()
         if node.tally is not None and node.watch is not None:
             node.tally.account()
         await asyncio.to_thread(shutil.rmtree, node.directory, True)
@@ -307,7 +325,15 @@ class Nodes:
             logs=state / "logs",
             region=REGION,
             paused=request.paused,
+            environment=await self._role(node, document),
         )
+
+    async def _role(self, node: Node, document: Mapping[str, Any]) -> Mapping[str, str]:
+        """What the application gets of AWS: its role's credentials, or nothing at all."""
+        if not document.get("role"):
+            return {}
+        node.role = RoleEndpoint(node.machine.uplink, document["credentials"])
+        return await node.role.start(document["endpoint"])
 
     async def _camera(
         self, node: Node, document: Mapping[str, Any], camera: graph.Camera

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from harness.appliance.effect import LinkLost, MessageArrived
-from harness.errors import Corrupt, LinkDown, PeerRefused, PeerTimeout
+from harness.errors import Corrupt, LinkDown, PeerError, PeerRefused, PeerTimeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -140,7 +140,11 @@ class Session:
             await self.client.__aexit__(None, None, None)
 
     def beat(self, topic: str, payload: Mapping[str, Any], every_s: float) -> None:
-        task = self._group.create_task(self._beat(topic, payload, every_s))
+        self.keep(self._beat(topic, payload, every_s))
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work that goes on until the connection ends."""
+        task = self._group.create_task(work)
         self._beats.add(task)
         task.add_done_callback(self._beats.discard)
 
@@ -294,6 +298,21 @@ class Uplink:
             raise PeerRefused(f"{url}: larger than {limit} bytes")
         return body
 
+    async def post(self, url: str, document: Mapping[str, Any]) -> None:
+        with _as_peer_error(url):
+            async with await self._open(url, {}, json.dumps(document).encode()) as response:
+                _refuse_status(response, url)
+
+    def post_every(self, url: str, document: Mapping[str, Any], every_s: float) -> None:
+        """Now and again until the MQTT session ends; what is lost on the way is lost."""
+        self._need().keep(self._post_every(url, document, every_s))
+
+    async def _post_every(self, url: str, document: Mapping[str, Any], every_s: float) -> None:
+        while True:
+            with contextlib.suppress(PeerError):
+                await self.post(url, document)
+            await asyncio.sleep(every_s)
+
     async def stream(self, url: str, start: int, size: int, chunk: int) -> AsyncIterator[bytes]:
         """The bytes from `start` to `size` in pieces of `chunk`."""
         headers = {"Range": f"bytes={start}-"} if start else {}
@@ -311,7 +330,10 @@ class Uplink:
                 if piece:
                     yield bytes(piece)
 
-    async def _open(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _open(
+        self, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> aiohttp.ClientResponse:
+        """GET, or POST of a body."""
         parts = urlsplit(url)
         local = await self.link.port(parts.hostname or "", parts.port or 443)
         if self._http is None:
@@ -321,6 +343,8 @@ class Uplink:
             connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=8)
             self._http = aiohttp.ClientSession(connector=connector, timeout=timeout)
         relayed = parts._replace(netloc=f"{self.link.host}:{local}").geturl()
+        if body is not None:
+            return await self._http.post(relayed, headers=headers, data=body)
         return await self._http.get(relayed, headers=headers)
 
     def _leave(self, work: Coroutine[Any, Any, None]) -> None:

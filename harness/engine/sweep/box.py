@@ -269,6 +269,11 @@ class Box:
     def _sleep(self, running: Running, request: fx.Sleep) -> object:
         return self._wait(running, request.delay_s)
 
+    def _receive_all(self, running: Running, _request: fx.ReceiveAll) -> object:
+        messages = tuple(running.mailbox)
+        running.mailbox.clear()
+        return messages
+
     def _receive(self, running: Running, request: fx.Receive) -> object:
         if running.mailbox:
             return running.mailbox.popleft()
@@ -430,6 +435,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Spawn: lambda box, _running, request: box._launch(request.name, request.program),
     fx.Post: lambda box, _running, request: box.deliver(request.to, request.message),
     fx.Receive: Box._receive,
+    fx.ReceiveAll: Box._receive_all,
     fx.Read: lambda box, _running, r: box.disk[r.partition].read(r.offset, r.length),
     fx.Write: lambda box, _running, r: box.disk[r.partition].write(r.offset, r.data),
     fx.Sync: lambda box, _running, r: box.disk[r.partition].sync(),
@@ -445,6 +451,8 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Subscribe: Box._subscribe,
     fx.Publish: Box._publish,
     fx.Heartbeat: lambda box, _running, _request: box._need_link(),
+    fx.Upload: lambda box, _running, _request: box._need_route(),
+    fx.UploadEvery: lambda box, _running, _request: box._need_link(),
     fx.Get: Box._get,
     fx.Fetch: Box._fetch,
     fx.ReadStick: lambda box, _running, _request: box.stick,
