@@ -225,6 +225,24 @@ def make_plan() -> Callable[..., Plan]:
     return plan_of
 
 
+class Once:
+    """A long run of each rung, made when it is first asked for."""
+
+    def __init__(self, run: Callable[[str], Any]) -> None:
+        self._run = run
+        self._done: dict[str, Any] = {}
+
+    def __getitem__(self, engine: str) -> Any:
+        if engine not in self._done:
+            self._done[engine] = self._run(engine)
+        return self._done[engine]
+
+
+@pytest.fixture(scope="session")
+def once() -> type[Once]:
+    return Once
+
+
 @pytest.fixture(scope="module")
 def brief_settling() -> Iterator[None]:
     """Half a second to settle: on the process rung it is real time, once for every run."""

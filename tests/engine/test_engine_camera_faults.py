@@ -146,26 +146,15 @@ def _plan(make_plan: Callable[..., Plan], project: Path, engine: str, **more: An
     )
 
 
-class Ran:
-    """The run of each rung, made when it is first asked for."""
-
-    def __init__(self, run: Callable[[str], Any]) -> None:
-        self._run = run
-        self._done: dict[str, Any] = {}
-
-    def __getitem__(self, engine: str) -> Any:
-        if engine not in self._done:
-            self._done[engine] = self._run(engine)
-        return self._done[engine]
-
-
 @pytest.fixture(scope="module")
-def ran(runs: Any, make_plan: Callable[..., Plan], project: Path, brief_settling: None) -> Ran:
+def ran(
+    runs: Any, make_plan: Callable[..., Plan], project: Path, once: Any, brief_settling: None
+) -> Any:
     def run(engine: str) -> Any:
         lanes = [lane for camera in LANES if (lane := _lane(engine, camera))]
         return runs(_plan(make_plan, project, engine, workload=[{"parallel": lanes}]))
 
-    return Ran(run)
+    return once(run)
 
 
 def test_every_fault_of_cameras_is_here_once() -> None:
@@ -173,7 +162,7 @@ def test_every_fault_of_cameras_is_here_once() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_run_completes_leaves_nothing_and_its_sums_agree(ran: Ran, engine: str) -> None:
+def test_the_run_completes_leaves_nothing_and_its_sums_agree(ran: Any, engine: str) -> None:
     done = ran[engine]
     assert [error for ok, error in done.steps().values() if not ok] == []
     assert done.outcome == ("completed", "")
@@ -188,7 +177,7 @@ def test_the_run_completes_leaves_nothing_and_its_sums_agree(ran: Ran, engine: s
     ("engine", "name"),
     [(engine, name) for engine in ENGINES for name in ROW if engine in FAULTS[name].engines],
 )
-def test_a_fault_bites_is_healed_and_recovered_from(ran: Ran, engine: str, name: str) -> None:
+def test_a_fault_bites_is_healed_and_recovered_from(ran: Any, engine: str, name: str) -> None:
     done, fault = ran[engine], FAULTS[name]
     (injected,) = [e for e in done.of("fault.injected") if e.values["fault_kind"] == name]
     mine = injected.values["fault"]
@@ -215,7 +204,7 @@ def test_a_fault_bites_is_healed_and_recovered_from(ran: Ran, engine: str, name:
         ("camera.stall", camera_log.STALLED),
     ],
 )
-def test_the_appliance_logs_what_is_documented(ran: Ran, engine: str, name: str, line: str) -> None:
+def test_the_appliance_logs_what_is_documented(ran: Any, engine: str, name: str, line: str) -> None:
     """Of the camera that is struck, between the fault and its recovery, in the right log."""
     events = list(ran[engine].history.events)
     begins = [
@@ -241,7 +230,7 @@ def test_the_appliance_logs_what_is_documented(ran: Ran, engine: str, name: str,
         assert event.source == ("appliance/north" if documented else "app/counter")
 
 
-def test_lost_packets_are_lost_frames_of_that_camera_alone(ran: Ran) -> None:
+def test_lost_packets_are_lost_frames_of_that_camera_alone(ran: Any) -> None:
     for engine in ENGINES:
         lost = {e.values["camera"]: 0 for e in ran[engine].of("frames.account")}
         for event in ran[engine].of("frames.window"):

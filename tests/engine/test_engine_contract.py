@@ -15,8 +15,6 @@ from harness.engine import ENGINES
 from harness.fault import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness.record.event import Event
 
 IMAGES = {
@@ -58,21 +56,8 @@ JOURNEY = [
 ]
 
 
-class Long:
-    """A long run of each rung, made when it is first asked for."""
-
-    def __init__(self, run: Callable[[str], Any]) -> None:
-        self._run = run
-        self._done: dict[str, Any] = {}
-
-    def __getitem__(self, engine: str) -> Any:
-        if engine not in self._done:
-            self._done[engine] = self._run(engine)
-        return self._done[engine]
-
-
 @pytest.fixture(scope="module")
-def long_runs(runs: Any, make_plan: Any) -> dict[str, Long]:
+def long_runs(runs: Any, make_plan: Any, once: Any) -> dict[str, Any]:
     def journey(engine: str) -> Any:
         return runs(make_plan(engine, deploy="counter", workload=JOURNEY, images=IMAGES))
 
@@ -88,21 +73,21 @@ def long_runs(runs: Any, make_plan: Any) -> dict[str, Long]:
         ]
         return runs(make_plan(engine, deploy="counter", workload=workload, converge_within="5m"))
 
-    return {"journey": Long(journey), "storm": Long(storm)}
+    return {"journey": once(journey), "storm": once(storm)}
 
 
 @pytest.fixture
-def journey(engine: str, long_runs: dict[str, Long]) -> Any:
+def journey(engine: str, long_runs: dict[str, Any]) -> Any:
     return long_runs["journey"][engine]
 
 
 @pytest.fixture
-def storm(engine: str, long_runs: dict[str, Long]) -> Any:
+def storm(engine: str, long_runs: dict[str, Any]) -> Any:
     return long_runs["storm"][engine]
 
 
 @pytest.fixture(params=["journey", "storm"])
-def ran(request: pytest.FixtureRequest, engine: str, long_runs: dict[str, Long]) -> Any:
+def ran(request: pytest.FixtureRequest, engine: str, long_runs: dict[str, Any]) -> Any:
     """Either of the long runs."""
     return long_runs[request.param][engine]
 
@@ -411,7 +396,7 @@ def story(ran: Any, strand: str) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("name", ["journey", "storm"])
 @pytest.mark.parametrize("strand", STRANDS)
-def test_both_rungs_tell_the_same_story(strand: str, name: str, long_runs: dict[str, Long]) -> None:
+def test_both_rungs_tell_the_same_story(strand: str, name: str, long_runs: dict[str, Any]) -> None:
     model, process = (story(long_runs[name][engine], strand) for engine in ENGINES)
     assert model == process
     assert model or name == "journey" or strand in ("update", "jobs")

@@ -65,6 +65,14 @@ class Node:
     watch: asyncio.Task[None] | None = None
     stopping: bool = False
 
+    async def leave(self) -> None:
+        """Give back what it holds outside its process."""
+        for log in self.logs.values():
+            log.close()
+        await self.link.close()
+        if self.role is not None:
+            await self.role.close()
+
 
 class Nodes:
     """All applications of a site. `name` gives the scenario's name of an instance id."""
@@ -187,11 +195,7 @@ class Nodes:
             node.machine.deliver(Mailbox.TELEMETRY, output)
 
     async def _clear(self, node: Node) -> None:
-        await node.link.close()
-        for log in node.logs.values():
-            log.close()
-        if node.role is not None:
-            await node.role.close()
+        await node.leave()
         if node.tally is not None and node.watch is not None:
             node.tally.account()
         await asyncio.to_thread(shutil.rmtree, node.directory, True)
@@ -259,9 +263,7 @@ class Nodes:
             await self.stop_all(None, "end of the run", CLOSE_GRACE_S)
         finally:
             for node in self._nodes.values():  # those whose watch failed or was cancelled
-                await node.link.close()
-                for log in node.logs.values():
-                    log.close()
+                await node.leave()
 
     # --- what the process tells -----------------------------------------------------------------
 
