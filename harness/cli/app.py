@@ -199,7 +199,9 @@ def _duration_s(
 
 @app.command("bench")
 @click.argument(
-    "what", type=click.Choice(["appliance", "camera", "identity", "demo", "all"]), default="all"
+    "what",
+    type=click.Choice(["appliance", "camera", "cloud", "identity", "demo", "all"]),
+    default="all",
 )
 @click.option("--sessions", type=click.IntRange(min=1), help="Of cameras: so many, not a search.")
 @click.option(

@@ -196,11 +196,13 @@ def _seconds(text: str) -> float:
 
 def _json(value: Any) -> bytes:
     """Blobs become base64. Half a surrogate pair, which UTF-8 has no form for, is escaped."""
-    present = _present(value)
     try:
-        return msgspec.json.encode(present)
-    except UnicodeEncodeError:
-        text = json.dumps(present, separators=(",", ":"), default=_base64)
+        data = msgspec.json.encode(value)
+        if b"null" not in data:  # nor is there a member without a value
+            return data
+        return msgspec.json.encode(_present(value))
+    except (TypeError, UnicodeEncodeError):
+        text = json.dumps(_present(value), separators=(",", ":"), default=_base64)
         return text.encode()
 
 

@@ -79,7 +79,7 @@ class Devices:
         found = [
             device
             for device in self._core.store.devices.values()
-            if fragment in device.name and wanted in (None, self.aggregated(device))
+            if fragment in device.name and (wanted is None or wanted == self.aggregated(device))
         ]
         devices, token = page(
             self._core, "ListDevices", parameters, found, self._order(parameters), self._summary,
@@ -239,7 +239,7 @@ class Devices:
         job = self._core.store.last_job(device)
         latest = job and {"JobType": job.type, "Status": job.progress, "ImageVersion": job.image}
         registered = device.provisioning == "SUCCEEDED"
-        return {
+        told = {
             "DeviceId": device.id,
             "Name": device.name,
             "Description": device.description,
@@ -254,6 +254,8 @@ class Devices:
             "LeaseExpirationTime": self._lease_s(device) if registered else None,
             "Tags": device.tags,
         }
+        # A listing is the busiest answer there is: without the empty members it is written at once.
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @lru_cache(maxsize=1024)
