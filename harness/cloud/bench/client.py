@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 30.0
 _LENGTH = b"content-length:"
+_CLOSE = b"connection: close"
 
 
 @dataclass(slots=True)
@@ -38,9 +39,13 @@ class Load:
 class _Connection(asyncio.Protocol):
     """Sends what `more` gives, one after the other, until it gives nothing."""
 
-    def __init__(self, load: Load, more: Callable[[], bytes | None]) -> None:
+    def __init__(
+        self, load: Load, more: Callable[[], bytes | None], address: tuple[str, int]
+    ) -> None:
         self.load = load
         self.more = more
+        self._address = address
+        self._again: asyncio.Task[None] | None = None  # a server that closes is connected to anew
         self.ended = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
         self._data = b""
@@ -79,10 +84,20 @@ class _Connection(asyncio.Protocol):
             load.refused += 1
             load.first_refusal = load.first_refusal or self._data[:400]
         self._data = b""
+        if _CLOSE in head.lower():
+            assert self._transport is not None
+            self._again = asyncio.get_running_loop().create_task(self._anew(self._transport))
+        else:
+            self.send()
+
+    async def _anew(self, old: asyncio.Transport) -> None:
+        old.abort()
+        await asyncio.get_running_loop().create_connection(lambda: self, *self._address)
+        self._again = None
         self.send()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.ended.done():
+        if self._again is None and not self.ended.done():
             self.ended.set_result(None)
 
     def _fail(self, error: Exception) -> None:
@@ -120,7 +135,9 @@ async def _drive(
     loop = asyncio.get_running_loop()
     made = []
     for _ in range(connections):  # one after the other: it is not connecting that is measured
-        _, protocol = await loop.create_connection(lambda: _Connection(load, more), *address)
+        _, protocol = await loop.create_connection(
+            lambda: _Connection(load, more, address), *address
+        )
         made.append(protocol)
     began_s = time.perf_counter()
     for protocol in made:

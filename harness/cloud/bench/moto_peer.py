@@ -21,7 +21,8 @@ from harness.errors import CapabilityMissing, EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REQUIREMENTS = ("moto[server]==5.2.2",)
+# botocore 1.43.37 is the last that carries the model by which moto reads requests.
+REQUIREMENTS = ("moto[server]==5.2.2", "boto3==1.43.37", "botocore==1.43.37")
 INSTALL_S = 600.0
 START_S = 60.0
 DEVICES = 25

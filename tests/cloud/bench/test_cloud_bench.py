@@ -73,6 +73,13 @@ def test_answers_and_refusals_are_counted_apart() -> None:
     assert load.latency_ms.count == 3
 
 
+def test_a_server_that_closes_after_each_answer_is_connected_to_anew() -> None:
+    closing = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with answering(closing) as address:
+        load = client.each(address, [b"GET / HTTP/1.1\r\n\r\n"] * 3, connections=1)
+    assert (load.answers, load.refused) == (3, 0)
+
+
 def test_an_answer_of_unknown_length_is_an_error() -> None:
     with answering(b"HTTP/1.1 200 OK\r\n\r\nabc") as address, pytest.raises(Corrupt):
         client.each(address, [b"GET / HTTP/1.1\r\n\r\n"], connections=1)
