@@ -231,16 +231,14 @@ def test_the_appliance_logs_what_is_documented(ran: Any, engine: str, name: str,
 
 
 def test_lost_packets_are_lost_frames_of_that_camera_alone(ran: Any) -> None:
+    """A window tells what the reader misses, the account what the network has lost of it."""
     for engine in ENGINES:
-        lost = {e.values["camera"]: 0 for e in ran[engine].of("frames.account")}
-        for event in ran[engine].of("frames.window"):
-            lost[event.values["camera"]] += event.values["lost"]
+        accounts = [event.values for event in ran[engine].of("frames.account")]
+        lost = {account["camera"]: account["lost_network"] for account in accounts}
         assert lost["yard"] > 0
         assert lost["hall"] == 0
-        (account,) = [
-            e.values for e in ran[engine].of("frames.account") if e.values["camera"] == "yard"
-        ]
-        assert account["lost_network"] >= lost["yard"]
+        windows = [event.values for event in ran[engine].of("frames.window")]
+        assert sum(w["lost"] for w in windows if w["camera"] == "yard") > 0
 
 
 # --- what is refused ------------------------------------------------------------------------------

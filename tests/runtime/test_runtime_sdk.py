@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from harness.camera.serve.server import CameraServer
 from harness.record import framecode
 from harness.runtime import telemetry
+from harness.runtime.control import Login
 from harness.runtime.process import CameraInput
 
 if TYPE_CHECKING:
@@ -222,6 +224,45 @@ async def test_a_paused_camera_delivers_nothing_until_it_is_resumed(
     await app.application.stop()
     assert app.of("CameraLost") == []
     assert set(account(app)) == {("door", 1), ("door", 2), ("yard", 1)}
+
+
+async def test_a_camera_is_read_over_udp(
+    applications: Applications, cameras: CameraServer, clip: Clip
+) -> None:
+    door = cameras.add("door", clip, path="/door")
+    app = await applications.start(
+        PRELUDE
+        + """
+app = App()
+for _ in range(20):
+    app.outputs.video_out.put(app.inputs.video_in.get())
+""",
+        cameras=(attach(door, transport="udp"),),
+    )
+    assert await app.end() == 0
+    (connected,) = app.of("CameraConnected")
+    assert connected["transport"] == "udp"
+    (counts,) = account(app).values()
+    (session,) = door.sessions
+    assert session.transport == "udp"
+    assert counts["delivered"] == 20
+    assert 0 <= session.frames_sent - counts["packets"] - counts["lost"] <= 2  # on their way
+
+
+async def test_credentials_that_were_missing_are_used_once_they_are_there(
+    applications: Applications, cameras: CameraServer, clip: Clip
+) -> None:
+    door = cameras.add("door", clip, path="/door", username="root", password="p@ss")
+    app = await applications.start(
+        PRELUDE + "app = App()\napp.inputs.video_in.get()",
+        cameras=(dataclasses.replace(attach(door), username=None),),
+    )
+    await app.until_kind("CredentialsMissing")
+    lost = await app.until_kind("CameraLost")
+    assert lost["line"].endswith("401 Unauthorized; with the result code: 401")
+    app.application.login(Login("door_node", "root", "p@ss"))
+    assert await app.end() == 0
+    assert "p@ss" not in str(app.messages) + "".join(app.application.last_lines)
 
 
 async def test_a_camera_may_be_paused_from_the_start(
