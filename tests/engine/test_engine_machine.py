@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from harness.engine.process.link import Link
 from harness.engine.process.machine import Machine
 from harness.engine.process.nodes import Nodes
 from harness.engine.process.uplink import Uplink
-from harness.errors import EngineError, StorageFull
+from harness.errors import EngineError, LinkDown, StorageFull
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -202,6 +202,38 @@ async def test_a_program_that_asks_for_the_unknown_is_our_error(
     with pytest.raises(ExceptionGroup) as caught:
         await run()
     assert caught.group_contains(EngineError, match="no interpretation of Unknown")
+
+
+@pytest.mark.parametrize("error", [None, LinkDown("gone")])
+async def test_a_cancellation_that_a_library_swallows_ends_the_program_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: LinkDown | None
+) -> None:
+    """As `asyncio.wait_for` does before Python 3.12 when the answer comes in the same turn."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def publish(*_: object) -> None:
+        asked.set()
+        try:
+            await asyncio.sleep(WAIT_S)
+        except asyncio.CancelledError:
+            answered.set()
+            if error is not None:
+                raise error from None
+
+    monkeypatch.setattr(bench.machine.uplink, "publish", publish)
+
+    def program() -> fx.Program[None]:
+        while True:
+            with suppress(LinkDown):
+                yield fx.Publish("topic", {})
+            yield fx.Receive()
+
+    bench.machine._launch("talker", program())
+    async with asyncio.timeout(WAIT_S):
+        await asked.wait()
+        tasks = bench.machine._cancel_programs()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert answered.is_set()
 
 
 async def test_messages_wait_in_order_and_a_timeout_is_none(bench: Bench) -> None:

@@ -205,7 +205,8 @@ class Machine:
             del self._programs[running.name]
 
     async def _interpret(self, running: Running) -> None:
-        program = running.program
+        program, task = running.program, asyncio.current_task()
+        assert task is not None
         value: Any = None
         error: HarnessError | None = None
         while True:
@@ -221,6 +222,10 @@ class Machine:
                 value = await handler(self, running, request)
             except HarnessError as problem:
                 error = problem
+            if task.cancelling():
+                # Before Python 3.12 `wait_for` swallows a cancellation that comes together with
+                # what was waited for; the program would then wait for ever.
+                raise asyncio.CancelledError
 
     # --- effects: time, chance, programs -------------------------------------------------------
 
