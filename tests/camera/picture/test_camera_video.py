@@ -176,23 +176,24 @@ def test_broken_files_are_refused(
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
     """Files of the usual kinds, with the index at either end."""
     folder = tmp_path_factory.mktemp("whole")
     kinds = {"mp4": {}, "mov": {"movflags": "faststart"}, "mkv": {}, "ts": {}}
-    return {
+    files = {
         suffix: make(folder / f"a.{suffix}", frames=30, container=options, **PLAIN).read_bytes()
         for suffix, options in kinds.items()
     }
+    return lambda suffix: files[suffix]
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(("mp4", "mov", "mkv", "ts")), st.floats(0, 1), st.binary(max_size=8))
 def test_a_file_that_ends_anywhere_is_a_clip_or_refused(
-    whole: dict[str, bytes], suffix: str, share: float, junk: bytes
+    whole: Callable[[str], bytes], suffix: str, share: float, junk: bytes
 ) -> None:
     """Cut off at any place, with anything behind it. What is taken can be decoded to its end."""
-    data = whole[suffix]
+    data = whole(suffix)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a.{suffix}"
         path.write_bytes(data[: round(share * len(data))] + junk)
