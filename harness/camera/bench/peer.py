@@ -238,7 +238,7 @@ VLC = Peer(
     name="vlc",
     package="vlc-bin, vlc-plugin-base",
     separate_cameras=False,
-    expected={"udp": 400},
+    expected={"udp": 200},
     path="/camera",
     track="trackID=0",
     find=functools.partial(shutil.which, "vlc"),

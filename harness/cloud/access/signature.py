@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -25,6 +26,8 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _KEYS_MAX = 1024
 _SAFE = "-_.~"
+_UNRESERVED = re.compile(r"[\w.~-]*", re.ASCII)  # encoded it is as it was
+_UNRESERVED_PATH = re.compile(r"/[\w.~/-]*", re.ASCII)
 
 
 @functools.lru_cache(maxsize=_KEYS_MAX)
@@ -95,11 +98,15 @@ def _canonical_query(raw_query: str) -> str:
     pairs = []
     for part in raw_query.split("&"):
         name, _, value = part.partition("=")
-        name = quote(unquote(name), safe=_SAFE)
+        name = _encoded_anew(name)
         if part and name != "X-Amz-Signature":
-            pairs.append((name, quote(unquote(value), safe=_SAFE)))
+            pairs.append((name, _encoded_anew(value)))
     pairs.sort()
     return "&".join(f"{name}={value}" for name, value in pairs)
+
+
+def _encoded_anew(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(unquote(text), safe=_SAFE)
 
 
 def _object_path(raw_path: str) -> str:
@@ -113,6 +120,8 @@ def _canonical_path(raw_path: str) -> str:
     """All other services: normalized, and what is encoded already encoded again."""
     if "//" in raw_path or "/." in raw_path:
         raw_path = _without_dots(raw_path)
+    if _UNRESERVED_PATH.fullmatch(raw_path):
+        return raw_path
     return quote(raw_path or "/", safe="/" + _SAFE)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvloop
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 START_S = 60.0
 IMAGE = "6.2.2"
+BRAND, TYPE = "AWS_PANORAMA", "PANORAMA_APPLIANCE"
 ACCOUNT, REGION = "123456789012", "us-east-1"
 BACKLOG = 2048
 
@@ -154,7 +156,7 @@ def _serve_plane(
     pipe: Connection, core: int, state: str, devices: int, broker: str, identities: bool
 ) -> None:
     os.sched_setaffinity(0, {core})
-    asyncio.run(_plane(pipe, Path(state), devices, broker, identities=identities))
+    uvloop.run(_plane(pipe, Path(state), devices, broker, identities=identities))
 
 
 async def _plane(
@@ -189,7 +191,9 @@ def _registered(server: CloudServer, name: str) -> str:
     """As after it has come with its stick: set in the store, since nobody connects for it here."""
     identifier = str(server.plane.call("ProvisionDevice", {"Name": name})["DeviceId"])
     store = server.plane._core.store
-    store.devices[identifier].provisioning = "SUCCEEDED"
+    device = store.devices[identifier]
+    device.provisioning = "SUCCEEDED"
+    device.shadow("device").reported = {"software": "6.2.1", "brand": BRAND, "type": TYPE}
     store.commit()
     return identifier
 

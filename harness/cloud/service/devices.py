@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.cloud.api.error import conflict, not_found
 from harness.cloud.service.paging import by_creation, page
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from harness.cloud.service.core import Answer, Core, Parameters
     from harness.cloud.service.paging import Key
-    from harness.cloud.service.state import Device
+    from harness.cloud.service.state import Device, Job
 
+_REPORTED = (("CurrentSoftware", "software"), ("Brand", "brand"), ("Type", "type"))
 CLAIM_PREFIX = "claim-"  # client ids of devices that are being provisioned
 
 
@@ -208,14 +209,16 @@ class Devices:
             self._core.record(CLOUD_DEVICE, {"device": device.name, "status": status})
 
     def aggregated(self, device: Device) -> str:
+        return self._aggregated(device, self._core.store.last_job(device), self._lease_s(device))
+
+    def _aggregated(self, device: Device, job: Job | None, lease_s: float) -> str:
+        """By its newest job, since jobs run one at a time, and the end of its lease."""
         if device.provisioning != "SUCCEEDED":
             return device.provisioning
-        job = self._core.store.active_job(device)
-        if job is not None and job.progress == "REBOOTING":
+        if job is not None and job.progress == "REBOOTING" and not job.ended:
             return "REBOOTING"
         if not device.online:
-            lapsed = self._core.clock() >= self._lease_s(device)
-            return "LEASE_EXPIRED" if lapsed else "OFFLINE"
+            return "LEASE_EXPIRED" if self._core.clock() >= lease_s else "OFFLINE"
         return "UPDATE_NEEDED" if self._update_needed(device) else "ONLINE"
 
     def _update_needed(self, device: Device) -> bool:
@@ -235,27 +238,29 @@ class Devices:
     # --- answers ------------------------------------------------------------------------
 
     def _summary(self, device: Device) -> Answer:
-        reported = device.reported
-        job = self._core.store.last_job(device)
-        latest = job and {"JobType": job.type, "Status": job.progress, "ImageVersion": job.image}
-        registered = device.provisioning == "SUCCEEDED"
-        told = {
+        """An entry of a listing, the busiest answer there is: only what it has is ever touched."""
+        job, lease_s = self._core.store.last_job(device), self._lease_s(device)
+        told: dict[str, Any] = {
             "DeviceId": device.id,
             "Name": device.name,
-            "Description": device.description,
             "CreatedTime": device.created_s,
             "LastUpdatedTime": max(device.seen_s, device.changed_s, device.created_s),
             "ProvisioningStatus": device.provisioning,
-            "DeviceAggregatedStatus": self.aggregated(device),
-            "CurrentSoftware": reported.get("software"),
-            "Brand": reported.get("brand"),
-            "Type": reported.get("type"),
-            "LatestDeviceJob": latest,
-            "LeaseExpirationTime": self._lease_s(device) if registered else None,
+            "DeviceAggregatedStatus": self._aggregated(device, job, lease_s),
             "Tags": device.tags,
         }
-        # A listing is the busiest answer there is: without the empty members it is written at once.
-        return {name: value for name, value in told.items() if value is not None}
+        if device.description is not None:
+            told["Description"] = device.description
+        if device.provisioning == "SUCCEEDED":
+            told["LeaseExpirationTime"] = lease_s
+        reported = device.reported
+        for member, name in _REPORTED:
+            if (value := reported.get(name)) is not None:
+                told[member] = value
+        if job is not None:
+            latest = {"JobType": job.type, "Status": job.progress, "ImageVersion": job.image}
+            told["LatestDeviceJob"] = latest
+        return told
 
 
 @lru_cache(maxsize=1024)

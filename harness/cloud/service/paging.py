@@ -42,16 +42,16 @@ def page(
     `listing` is the operation's name. Raises a ValidationException for a token that is not one
     of this listing.
     """
-    bound = _bound(core, listing, parameters)
     ordered = sorted(items, key=key, reverse=descending)
     token = parameters.get("NextToken")
     if token is not None:
-        after = _read(bound, token)
+        after = _read(_bound(core, listing, parameters), token)
         ordered = [item for item in ordered if _follows(key(item), after, descending=descending)]
     size = parameters.get("MaxResults") or PAGE_MAX
     shown = [show(item) for item in ordered[:size]]
-    following = _write(bound, key(ordered[size - 1])) if size < len(ordered) else None
-    return shown, following
+    if size >= len(ordered):
+        return shown, None
+    return shown, _write(_bound(core, listing, parameters), key(ordered[size - 1]))
 
 
 def by_creation(record: Any) -> Key:
