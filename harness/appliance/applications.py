@@ -245,13 +245,18 @@ def _remove(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:
     yield StopNode(instance)
     firmware.running.discard(instance)
     shelf.crashes.pop(instance, None)
+    yield from firmware.steps.remove(firmware, instance)
+    yield Note("app.removed", {"instance": instance})
+    yield from _report_gone(firmware, shelf, instance)
+
+
+def remove(firmware: Firmware, instance: str) -> Program[None]:
+    """Forget an application, and every asset that no other one uses."""
     kept = {name: app for name, app in _installed(firmware).items() if name != instance}
     used = {sha256 for app in kept.values() for sha256 in app["uses"]}
     places = firmware.journal.values.get("assets", {})
     places = {sha256: place for sha256, place in places.items() if sha256 in used}
     yield from firmware.journal.put({"assets": places, "applications": kept})
-    yield Note("app.removed", {"instance": instance})
-    yield from _report_gone(firmware, shelf, instance)
 
 
 def _start(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:

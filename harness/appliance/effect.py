@@ -283,6 +283,26 @@ class Halt(Effect, frozen=True, gc=False):
     reason: str
 
 
+class Measure(Effect, frozen=True, gc=False):
+    """Outcome: `Usage`, what the box uses at this moment."""
+
+
+class TrimLog(Effect, frozen=True, gc=False):
+    """Drop the oldest lines of the appliance's own log files down to `keep_bytes`."""
+
+    keep_bytes: int
+
+
+class Govern(Effect, frozen=True, gc=False):
+    """Whether clocks are taken away when the module is too hot. Outcome: None.
+
+    They are, unless firmware says otherwise; a module that is not governed ends at its shutdown
+    trip.
+    """
+
+    throttle: bool
+
+
 class Charge(Effect, frozen=True, gc=False):
     """Pass the time that `work` takes on this hardware (`boot`, `verify`, ...). Outcome: None."""
 
@@ -303,12 +323,35 @@ class Note(Effect, frozen=True, gc=False):
 # --- applications --------------------------------------------------------------------------
 
 
+CONSOLE_BYTES_MAX = 11 * 1_000_000  # "at most 11 MB since 4.3.55" (vendor's change log)
+
+
+class Hosting(msgspec.Struct, frozen=True, gc=False):
+    """How the firmware runs an application: its camera nodes, its display and its console.
+
+    `retry_for_s`: how long a camera that cannot be reached is tried again, None for ever;
+    `session_s`: when a camera node's session breaks by itself; `survives` what a camera node may
+    meet without taking the application with it: `codec` (not H.264), `refusal` (401, 404 and
+    their like); `tiles`: every stream has a tile of the display, else the first alone.
+    """
+
+    retry_for_s: float | None = None
+    session_s: float | None = None
+    survives: frozenset[str] = frozenset({"codec", "refusal"})
+    tiles: bool = True
+    console_bytes_max: int | None = CONSOLE_BYTES_MAX
+
+
+SOUND_HOSTING = Hosting()
+
+
 class StartNode(Effect, frozen=True, gc=False):
     """Start the application `instance` from its installed assets.
 
     `document` is the deployment document; `assets` maps asset SHA-256 to
     `(partition, offset, size)`. Its end is posted to `mailbox` as `NodeEnded`. The camera nodes
     in `paused` deliver nothing from the start. Raises `PeerError` when it cannot be started.
+    Virtual time alone knows of other `hosting` than the sound one.
     """
 
     instance: str
@@ -316,6 +359,7 @@ class StartNode(Effect, frozen=True, gc=False):
     assets: Mapping[str, tuple[str, int, int]]
     mailbox: str
     paused: tuple[str, ...] = ()
+    hosting: Hosting = SOUND_HOSTING
 
 
 class PauseCameras(Effect, frozen=True, gc=False):
@@ -334,7 +378,16 @@ class StopNode(Effect, frozen=True, gc=False):
     instance: str
 
 
-# --- what arrives in mailboxes -------------------------------------------------------------
+# --- outcomes, and what arrives in mailboxes -----------------------------------------------
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """In bytes: memory in use and in all, the appliance's own logs, the largest console log."""
+
+    memory_used: int
+    memory_total: int
+    log: int
+    console: int
 
 
 class MessageArrived(msgspec.Struct, frozen=True, gc=False):

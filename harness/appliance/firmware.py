@@ -29,6 +29,7 @@ class Mailbox:
     WATCHDOG = "watchdog"
     PANEL = "panel"
     TELEMETRY = "telemetry"
+    MONITOR = "monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +46,25 @@ class Online(msgspec.Struct, frozen=True, gc=False):
     """Posted to the updater, the applications and the logs agent when the link has come up."""
 
 
-Step: TypeAlias = Callable[["Firmware"], Program[Any]]
+Step: TypeAlias = Callable[..., Program[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The programs a firmware release is made of; a defect replaces one."""
+    """The programs a firmware release is made of; a defect replaces one.
+
+    All take the firmware alone, but for `remove`, which takes the instance as well.
+    """
 
     provision: Step
     agent: Step
     update: Step
     health_check: Step
     supervise: Step
+    remove: Step
     ship: Step
+    monitor: Step
+    panel: Step
 
 
 @dataclass(slots=True)
@@ -85,7 +92,7 @@ class Firmware:
         return str(self.journal.values["device"]["thing"])
 
 
-def _panel() -> Program[None]:
+def panel(_firmware: Firmware) -> Program[None]:
     """A press of the power button shuts down in good order; others mean nothing while it runs."""
     while True:
         message = yield Receive()
@@ -96,7 +103,7 @@ def _panel() -> Program[None]:
 def run(firmware: Firmware) -> Program[None]:
     """The main program from the moment the kernel is up. Never returns."""
     yield Panel("network", "green", "steady")
-    yield Spawn(Mailbox.PANEL, _panel())
+    yield Spawn(Mailbox.PANEL, firmware.steps.panel(firmware))
     if "device" not in firmware.journal.values:
         yield Note("appliance.state", {"state": "provisioning"})
         yield from firmware.steps.provision(firmware)
@@ -105,4 +112,5 @@ def run(firmware: Firmware) -> Program[None]:
     yield Spawn(Mailbox.TELEMETRY, firmware.steps.ship(firmware))
     yield Spawn(Mailbox.UPDATER, firmware.steps.update(firmware))
     yield Spawn(Mailbox.APPLICATIONS, firmware.steps.supervise(firmware))
+    yield Spawn(Mailbox.MONITOR, firmware.steps.monitor(firmware))
     yield from firmware.steps.agent(firmware)

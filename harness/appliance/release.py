@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from harness.appliance.agent import agent
-from harness.appliance.applications import supervise
-from harness.appliance.defect import lookup
-from harness.appliance.firmware import Steps
+from harness.appliance.applications import remove, supervise
+from harness.appliance.defects import lookup
+from harness.appliance.firmware import Steps, panel
+from harness.appliance.monitor import monitor
 from harness.appliance.provision import provision
 from harness.appliance.telemetry import ship
 from harness.appliance.update import health_check, update
@@ -22,7 +23,10 @@ SOUND = Steps(
     update=update,
     health_check=health_check,
     supervise=supervise,
+    remove=remove,
     ship=ship,
+    monitor=monitor,
+    panel=panel,
 )
 
 

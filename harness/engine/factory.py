@@ -121,6 +121,7 @@ def flash(disk: Disk, appliance: AppliancePlan, seed: int, *, virtual: bool) -> 
         size_bytes=payload.size_bytes,
         sha256=payload.digest,
         fuse_level=profile.fuse_level,
+        defects=appliance.defects,
     )
     for name in (SLOT_PARTITION["a"], RECOVERY_LATEST, RECOVERY_REQUIRED):
         partition = disk[name]

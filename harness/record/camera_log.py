@@ -31,4 +31,11 @@ def unreachable(number: int, reason: str) -> str:
     return f"{_SDP_FAILED}Connection to server failed: {reason} (-{number})"
 
 
+def meaning(line: str) -> str:
+    """`codec` of the line about other codecs than H.264, `refusal` of one about an RTSP status."""
+    if line == NOT_H264:
+        return "codec"
+    return "refusal" if "with the result code: " in line and line != BROKEN_PIPE else ""
+
+
 CONNECTION_REFUSED = unreachable(111, "Connection refused")  # ECONNREFUSED of Linux

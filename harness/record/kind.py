@@ -36,6 +36,9 @@ JOB_REPORTED = "job.reported"  # job, status (UpdateProgress)
 NODE_STARTED = "node.started"  # instance, attempt
 NODE_SIGNALLED = "node.signalled"  # instance, paused (names of camera nodes)
 NODE_ENDED = "node.ended"  # instance, code, reason
+USAGE = "device.usage"  # in bytes, every 6 h of device time: memory_used_bytes, memory_total_bytes,
+# storage_used_bytes, storage_total_bytes, asset_bytes, log_bytes, console_bytes (the largest)
+DISPLAY = "display.changed"  # owner (an instance), tiles, streams that it has to show
 INSTALLED = "app.installed"  # instance, bytes, duration_s
 INSTALL_FAILED = "app.install-failed"  # instance, reason
 REMOVED = "app.removed"  # instance
@@ -72,4 +75,7 @@ FAULT_RECOVERED = "fault.recovered"  # fault, by, after_s (since heal)
 # The control plane (source `cloud`)
 CLOUD_DEVICE = "cloud.device"  # device (name), status: DeviceAggregatedStatus
 CLOUD_INSTANCE = "cloud.instance"  # instance, name, status: ApplicationInstanceStatus, description
+CLOUD_HEALTH = "cloud.health"  # instance, status: how one that is deployed is said to fare now
+CLOUD_LOG_SKEWED = "cloud.log-skewed"  # device (name), stream, ahead_s: lines of the future, or
+# of before the device was there (then behind_s)
 CLOUD_JOB = "cloud.job"  # job, device, status: UpdateProgress

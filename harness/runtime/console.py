@@ -51,5 +51,10 @@ class Console:
         kept = [*self._lines, self._partial] if self._partial else list(self._lines)
         return tuple(line.decode(errors="replace").rstrip("\r") for line in kept)
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the file and of the old one beside it."""
+        return self._size + (self._old.stat().st_size if self._old.exists() else 0)
+
     def close(self) -> None:
         self._file.close()

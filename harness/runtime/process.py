@@ -109,6 +109,11 @@ class Application:
         return self._console.lines() if self._console is not None else ()
 
     @property
+    def console_bytes(self) -> int:
+        """How much of what it printed is kept."""
+        return 0 if self._console is None else self._console.size_bytes
+
+    @property
     def error_line(self) -> str:
         """The last line that is not blank: of a traceback, what went wrong."""
         return next((line for line in reversed(self.last_lines) if line.strip()), "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance.defect import DEFECTS
+from harness.appliance.defects import known
 from harness.fault import FAULTS
 from harness.scenario.application import applications
 from harness.scenario.document import parse, read
@@ -91,7 +91,7 @@ def _scenario(
     file, problems = fit(document, ScenarioFile)
     if file is None:
         raise FileInvalid(problems)
-    found = Review(document, file, Known(FAULTS, tuple(DEFECTS), known_checks), problems)
+    found = Review(document, file, Known(FAULTS, tuple(known()), known_checks), problems)
     review(found, ProfileLibrary(folder))
     applications(found, folder)
     sequence(found)

@@ -32,7 +32,7 @@ BrokerKind: TypeAlias = Literal["embedded", "mosquitto"]
 class AppliancePlan:
     """One appliance: its hardware profile and the firmware it leaves the factory with.
 
-    Virtual time alone knows of power modes and heat.
+    `defects` are that firmware's. Virtual time alone knows of power modes and heat.
     """
 
     name: str
@@ -41,6 +41,7 @@ class AppliancePlan:
     seed: int
     power_mode: str = "max"
     ambient_c: float = AMBIENT_C
+    defects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ class WorkPlan:
     """What an application's frames cost in virtual time, where that differs from the profile.
 
     The first inference takes `first_inference_s` longer, and the first `cold_frames` frames take
-    `cold_host_s` on the CPU. With `epoch_frames` the application tells of every so many.
+    `cold_host_s` on the CPU. With `epoch_frames` the application tells of every so many; it prints
+    `console_bytes_per_s`.
     """
 
     host_s: float
@@ -144,6 +146,7 @@ class WorkPlan:
     cold_host_s: float = 0.0
     cold_frames: int = 0
     epoch_frames: int = 0
+    console_bytes_per_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

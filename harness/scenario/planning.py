@@ -76,9 +76,15 @@ class _Compiler:
                 seed=derive(self.seed, "appliance", name),
                 power_mode=made.power_mode,
                 ambient_c=float(made.ambient_c),
+                defects=self._defects(made.firmware),
             )
             for name, made in self.file.site.appliances.items()
         )
+
+    def _defects(self, version: str) -> tuple[str, ...]:
+        """Of a firmware that the scenario has as an image as well."""
+        image = self.file.images.get(version)
+        return () if image is None else tuple(image.defects)
 
     def cameras(self) -> tuple[planned.CameraPlan, ...]:
         return tuple(self._camera(name) for name in self.file.site.cameras)

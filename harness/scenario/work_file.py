@@ -7,7 +7,7 @@ from pydantic import Field
 from harness.jetson.profile import Profile
 from harness.scenario.part import Part
 from harness.scenario.plan import WorkPlan
-from harness.scenario.quantity import Duration, Span
+from harness.scenario.quantity import Duration, Size, Span
 
 Frames = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -23,6 +23,7 @@ class WorkFile(Part):
     cold_host: Duration = Field(default=0.0, description="a frame on the CPU at first")
     cold_frames: Frames = Field(default=0, description="frames that cost `cold_host`")
     epoch_frames: Frames = Field(default=0, description="frames after which it tells its times")
+    console: Size | None = Field(default=None, description="what it prints in a second")
 
     def made(self, profile: Profile) -> WorkPlan:
         return WorkPlan(
@@ -34,4 +35,5 @@ class WorkFile(Part):
             cold_host_s=self.cold_host,
             cold_frames=self.cold_frames,
             epoch_frames=self.epoch_frames,
+            console_bytes_per_s=self.console or 0,
         )

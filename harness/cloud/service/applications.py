@@ -13,7 +13,7 @@ from harness.cloud.service.core import DEPLOYMENT_BUCKET, Answer, Core, Paramete
 from harness.cloud.service.quota import DAY_S, full
 from harness.cloud.service.shadow import told
 from harness.cloud.service.state import DEPLOYING, REMOVING, Instance
-from harness.record.kind import CLOUD_INSTANCE
+from harness.record.kind import CLOUD_HEALTH, CLOUD_INSTANCE
 
 if TYPE_CHECKING:
     from harness.appliance.graph import Graph
@@ -240,6 +240,8 @@ class Applications:
         status = report.get("status", instance.reported)
         if status not in _STATUSES:
             return
+        if status != instance.reported and instance.status == "DEPLOYMENT_SUCCEEDED":
+            self._core.record(CLOUD_HEALTH, {"instance": instance.id, "status": status})
         instance.reported = status
         instance.reported_s = self._core.clock()
         nodes = report.get("nodes")

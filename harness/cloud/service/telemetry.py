@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import Corrupt
+from harness.record.kind import CLOUD_LOG_SKEWED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.cloud.service.core import Core
     from harness.cloud.service.state import Device
@@ -29,6 +30,7 @@ GROUPS = "/aws/panorama/devices"
 BATCHES_MAX = 2000
 LINES_MAX = 10_000  # of one message
 LINE_BYTES_MAX = 16 * 1024
+SKEW_MAX_S = 60.0
 METRICS = ("DeviceActive", "ApplicationErrors")
 _STREAM = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
@@ -57,6 +59,7 @@ class Telemetry:
         self._core = core
         self._logs: deque[LogBatch] = deque(maxlen=BATCHES_MAX)
         self._metrics: deque[Metric] = deque(maxlen=BATCHES_MAX)
+        self._skewed: set[tuple[str, str]] = set()
         self.lines = 0  # taken so far
         self.points = 0
 
@@ -88,11 +91,25 @@ class Telemetry:
         if told.get("application"):
             group += f"/applications/{self._instance(device, told)}"
         now_s = self._core.clock()
+        ages_s = [sent_s - float(at) for at, _ in lines]
+        self._judge_times(device, stream, now_s, ages_s)
         stamped = (
-            (int((now_s - max(0.0, sent_s - float(at))) * 1000), str(text)[:LINE_BYTES_MAX])
-            for at, text in lines
+            (int((now_s - max(0.0, age_s)) * 1000), str(text)[:LINE_BYTES_MAX])
+            for age_s, (_, text) in zip(ages_s, lines, strict=True)
         )
         return LogBatch(group, stream, tuple(sorted(stamped, key=lambda line: line[0])))
+
+    def _judge_times(
+        self, device: Device, stream: str, now_s: float, ages_s: Sequence[float]
+    ) -> None:
+        """Record the first lines of a device's stream whose time cannot be right."""
+        ahead_s = -min(ages_s, default=0.0)
+        behind_s = max(ages_s, default=0.0) - (now_s - device.created_s)
+        if max(ahead_s, behind_s) <= SKEW_MAX_S or (device.id, stream) in self._skewed:
+            return
+        self._skewed.add((device.id, stream))
+        by = {"ahead_s": round(ahead_s, 3)} if ahead_s > 0 else {"behind_s": round(behind_s, 3)}
+        self._core.record(CLOUD_LOG_SKEWED, {"device": device.name, "stream": stream, **by})
 
     def _metric(self, device: Device, told: Mapping[str, Any]) -> Metric:
         name = str(told["name"])

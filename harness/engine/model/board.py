@@ -32,6 +32,7 @@ class Board:
         self.mode = power_mode(self.hardware, plan.power_mode) if self.hardware else None
         self.heat = Heat(plan.ambient_c)
         self.settled: Settled | None = None
+        self.throttles = True  # as firmware wants it
         self._seen_s = now_s
         self._known = known
 
@@ -87,7 +88,7 @@ class Board:
             now_s - self._seen_s,
         )
         self._seen_s = now_s
-        self.heat = governed(self.hardware.thermal, warm)
+        self.heat = governed(self.hardware.thermal, warm) if self.throttles else warm
         return self.heat.clock_share != before.clock_share
 
     def window(self) -> dict[str, Any] | None:

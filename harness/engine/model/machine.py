@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from harness.scenario.plan import AppliancePlan
 
 _CALL_S = 20e-6  # a system call, as a program's smallest step
+SYSTEM_BYTES = 2 << 30  # estimate: JetPack 4 with its services, half of it or twice as much
+APPLICATION_BYTES = 600 << 20  # estimate: Python, a runtime and a small model, as wide
+LOG_BYTES_PER_S = 200.0  # estimate: of all of an appliance's own logs together
 EPOCH_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z: virtual runs start on a fixed day
 ANSWER_TIMEOUT_S = 10.0
 
@@ -85,6 +88,7 @@ class Machine(Programs):
         self._transfers: list[Transfer] = []
         self._leds: dict[str, tuple[str, str]] = {}
         self._life = 0
+        self._logged: tuple[float, float] = (env.now, 0.0)  # when they were so many bytes
 
     # --- power -----------------------------------------------------------------------------------
 
@@ -104,6 +108,7 @@ class Machine(Programs):
             self.power_up(pressed)
 
     def _boot(self, press: fx.Pressed | None = None) -> None:
+        self.hardware.throttles = True
         self._start("main", power_on(self.board, release, press))
 
     def cut_power(self, reason: str = "power-cut") -> None:
@@ -177,6 +182,12 @@ class Machine(Programs):
     def _arrived(self, topic: str, payload: Mapping[str, Any], life: int) -> None:
         if life == self._life and self._client and self.uplink == "up":
             self.deliver(self._link_mailbox, fx.MessageArrived(topic, payload))
+
+    def printed(self, instance: str, line: str) -> None:
+        """An application wrote a line; the logs agent hears of it."""
+        at_s = EPOCH_S + self.env.now
+        output = fx.NodeOutput(at_s, instance, "console_output", (line,))
+        self.deliver(Mailbox.TELEMETRY, output)
 
     def plug(self, files: Mapping[str, bytes]) -> None:
         self.stick = dict(files)
@@ -450,6 +461,27 @@ class Machine(Programs):
         self.note(self.source, kind.STOPPED, {"reason": request.reason})
         return WAIT
 
+    def _measure(self, program: Running, _request: fx.Measure) -> Any:
+        program.debt_s += _CALL_S
+        applications, console = self.nodes.usage(self.name)
+        return fx.Usage(
+            memory_used=SYSTEM_BYTES + applications * APPLICATION_BYTES,
+            memory_total=self.profile.memory_bytes,
+            log=self._log_bytes(),
+            console=console,
+        )
+
+    def _log_bytes(self) -> int:
+        since_s, were = self._logged
+        return int(were + (self.env.now - since_s) * LOG_BYTES_PER_S)
+
+    def _trim_log(self, program: Running, request: fx.TrimLog) -> Any:
+        program.debt_s += self.profile.sync_s
+        self._logged = (self.env.now, float(min(self._log_bytes(), request.keep_bytes)))
+
+    def _govern(self, _program: Running, request: fx.Govern) -> Any:
+        self.hardware.throttles = request.throttle
+
     def _charge(self, program: Running, request: fx.Charge) -> Any:
         program.debt_s += self.cost_s(request.work) * request.amount
 
@@ -519,6 +551,9 @@ class Machine(Programs):
         fx.Restart: _reboot,
         fx.Shutdown: _shutdown,
         fx.Halt: _halt,
+        fx.Measure: _measure,
+        fx.TrimLog: _trim_log,
+        fx.Govern: _govern,
         fx.Charge: _charge,
         fx.Note: _note,
         fx.StartNode: _start_node,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import simpy
 
-    from harness.appliance.effect import StartNode
+    from harness.appliance.effect import Hosting, StartNode
     from harness.engine.model.machine import Machine
     from harness.fault.camera import CameraFault
     from harness.jetson.load import Settled
@@ -55,6 +55,8 @@ class Stream:
     line: str = ""  # what its node logged last, since it was connected
     unfetched: bool = False  # the lack of credentials has been told
     silences: int = 0
+    down_s: float | None = None  # since when it is not connected
+    sessions: int = 0
     troubled_s: float | None = None  # since frames were first seen to be missing
     sent: int = 0
     delivered: int = 0
@@ -81,6 +83,7 @@ class Node:
     window_s: float
     work: WorkPlan
     epoch: Epoch
+    hosting: Hosting
     pace: Pace = IDLE
     frames: int = 0
     blocked_s: float = 0.0
@@ -90,6 +93,12 @@ class Node:
     @property
     def live(self) -> list[Stream]:
         return [one for one in self.streams.values() if one.since_s is not None]
+
+    def console_bytes(self, now_s: float) -> int:
+        """How large its console log is, oldest lines dropped where the firmware says so."""
+        written = int(self.work.console_bytes_per_s * max(0.0, now_s - self.started_s))
+        most = self.hosting.console_bytes_max
+        return written if most is None else min(written, most)
 
     @property
     def cost(self) -> WorkPlan:
@@ -140,6 +149,7 @@ class Nodes:
             window_s=self.env.now + after_s,
             work=work,
             epoch=Epoch(work.epoch_frames),
+            hosting=request.hosting,
         )
         self.nodes[request.instance] = node
         self._after(after_s, lambda: self._started(node))
@@ -148,6 +158,7 @@ class Nodes:
         if not node.alive:
             return
         self._watch(node.machine)
+        self._show(node)
         for stream in node.streams.values():
             self._try_camera(node, stream)
         self._after(WINDOW_S, lambda: self._window(node))
@@ -163,10 +174,28 @@ class Nodes:
 
     def kill(self, instance: str) -> None:
         """The process gets SIGKILL; its appliance is told."""
+        self._crash(instance, -9, "killed by SIGKILL")
+
+    def usage(self, appliance: str) -> tuple[int, int]:
+        """How many applications run there, and the largest of their console logs in bytes."""
+        mine = [one for one in self.nodes.values() if one.machine.name == appliance]
+        return len(mine), max((one.console_bytes(self.env.now) for one in mine), default=0)
+
+    def _crash(self, instance: str, code: int, reason: str) -> None:
         node = self.nodes.pop(instance, None)
         if node is not None:
             self._close(node)
-            node.machine.deliver(node.mailbox, NodeEnded(instance, -9, "killed by SIGKILL"))
+            node.machine.deliver(node.mailbox, NodeEnded(instance, code, reason))
+
+    def _show(self, node: Node) -> None:
+        """The application that started last has the display, with a tile for every stream."""
+        streams = len(node.streams)
+        shown = {
+            "owner": self.name(node.instance),
+            "streams": streams,
+            "tiles": streams if node.hosting.tiles else min(streams, 1),
+        }
+        self.note(node.machine.source, kind.DISPLAY, shown)
 
     def account_all(self) -> None:
         for instance in list(self.nodes):
@@ -299,6 +328,8 @@ class Nodes:
         if not node.alive or stream.since_s is not None or stream.paused:
             return
         camera = stream.camera
+        if stream.down_s is None:
+            stream.down_s = self.env.now
         if camera.withheld and not stream.unfetched:
             stream.unfetched = True
             values = {"stream": "occ_log", "line": camera_log.CREDENTIALS}
@@ -313,10 +344,19 @@ class Nodes:
         """A try that met what it met before it began, unless that is over by now."""
         if not node.alive or stream.since_s is not None or stream.paused:
             return
-        if stream.camera.barrier:
-            self._tell_lost(node, stream, stream.camera.barrier)
-        if stream.camera.plan.readable:  # else nothing will ever change
+        barrier = stream.camera.barrier
+        if barrier:
+            self._tell_lost(node, stream, barrier)
+            if camera_log.meaning(barrier) not in (*node.hosting.survives, ""):
+                self._crash(node.instance, 139, f"media gateway: {barrier}")
+                return
+        if stream.camera.plan.readable and self._goes_on(node, stream):  # else nothing changes
             self._after(RETRY_S, lambda: self._try_camera(node, stream))
+
+    def _goes_on(self, node: Node, stream: Stream) -> bool:
+        """Whether the camera node tries again to connect."""
+        limit_s, since_s = node.hosting.retry_for_s, stream.down_s
+        return limit_s is None or since_s is None or self.env.now - since_s < limit_s
 
     def _connected(self, node: Node, stream: Stream) -> None:
         if not node.alive or stream.since_s is not None or stream.paused:
@@ -325,7 +365,11 @@ class Nodes:
             self._try_camera(node, stream)
             return
         stream.since_s = self.env.now
-        stream.missed, stream.line = False, ""
+        stream.missed, stream.line, stream.down_s = False, "", None
+        stream.sessions += 1
+        if node.hosting.session_s is not None:
+            number = stream.sessions
+            self._after(node.hosting.session_s, lambda: self._broke(node, stream, number))
         if not node.frames and not node.blocked_s:
             node.blocked_s = self.env.now + node.work.first_inference_s
             node.epoch.since_s = self.env.now
@@ -339,6 +383,10 @@ class Nodes:
             self.note(self._source(node), kind.APP_FIRST_FRAME, first)
         self._watch_loss(node, stream)
 
+    def _broke(self, node: Node, stream: Stream, number: int) -> None:
+        if stream.sessions == number:
+            self._lost(node, stream, camera_log.STALLED)
+
     def _lost(self, node: Node, stream: Stream, line: str) -> None:
         if stream.since_s is None or not node.alive:
             return
@@ -346,7 +394,9 @@ class Nodes:
         stream.since_s = None
         self._settle(node.machine)
         self._tell_lost(node, stream, line)
-        self._after(RETRY_S, lambda: self._try_camera(node, stream))
+        stream.down_s = self.env.now
+        if self._goes_on(node, stream):
+            self._after(RETRY_S, lambda: self._try_camera(node, stream))
 
     def _tell_lost(self, node: Node, stream: Stream, line: str) -> None:
         """Further tries that fail are told only where the node's log says something new."""
@@ -470,6 +520,7 @@ class Nodes:
         if node.epoch.full:
             told = {"instance": self.name(node.instance), **node.epoch.told(self.env.now)}
             self.note(self._source(node), kind.APP_EPOCH, told)
+            node.machine.printed(node.instance, f"epoch {told['number']}: {told['duration_s']} s")
         self._settle(node.machine)
 
     def _watch(self, machine: Machine) -> None:

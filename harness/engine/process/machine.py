@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
 from harness.appliance.firmware import Mailbox
@@ -86,6 +88,7 @@ class Machine:
         self._leds: dict[str, tuple[str, str]] = {}
         self._switching: set[asyncio.Task[None]] = set()
         self._link_mailbox = ""
+        self._log_bytes = 0  # of what its programs noted
 
     # --- power -------------------------------------------------------------------------------
 
@@ -375,12 +378,28 @@ class Machine:
         self._switch(self._stop(request.reason))
         await _for_ever()
 
+    async def _measure(self, _running: Running, _request: fx.Measure) -> fx.Usage:
+        memory, console = self.nodes.usage(self.name)
+        return fx.Usage(
+            memory_used=memory,
+            memory_total=self.profile.memory_bytes,
+            log=self._log_bytes,
+            console=console,
+        )
+
+    async def _trim_log(self, _running: Running, request: fx.TrimLog) -> None:
+        self._log_bytes = min(self._log_bytes, request.keep_bytes)
+
+    async def _govern(self, _running: Running, _request: fx.Govern) -> None:
+        """This rung knows no heat."""
+
     async def _charge(self, _running: Running, request: fx.Charge) -> None:
         cost_s = {"boot": self.profile.boot_s, "self-test": 1.0}[request.work]
         await asyncio.sleep(cost_s * request.amount / self.time_scale)
 
     async def _note(self, _running: Running, request: fx.Note) -> None:
         self.note(self.source, request.kind, request.values)
+        self._log_bytes += len(msgspec.json.encode(request.values))
         self.deliver(Mailbox.TELEMETRY, fx.Noted(self.clock(), request.kind, request.values))
 
     # --- effects: applications -----------------------------------------------------------------
@@ -432,6 +451,9 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Restart: Machine._reboot,
     fx.Shutdown: Machine._shutdown,
     fx.Halt: Machine._halt,
+    fx.Measure: Machine._measure,
+    fx.TrimLog: Machine._trim_log,
+    fx.Govern: Machine._govern,
     fx.Charge: Machine._charge,
     fx.Note: Machine._note,
     fx.StartNode: Machine._start_node,

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import psutil
 
 from harness.appliance import graph
 from harness.appliance.effect import NodeEnded, NodeOutput
@@ -256,6 +259,15 @@ class Nodes:
             if appliance is None or node.machine.name == appliance
         }
         await _all(self.stop(instance, reason, grace_s) for instance in sorted(chosen))
+
+    def usage(self, appliance: str) -> tuple[int, int]:
+        """Bytes of memory of its applications' processes, and of the largest console log."""
+        mine = [one for one in self._nodes.values() if one.machine.name == appliance]
+        memory = 0
+        for node in mine:
+            with suppress(psutil.Error, PeerError):  # it may be about to start, or gone by now
+                memory += psutil.Process(node.application.pid).memory_info().rss
+        return memory, max((one.application.console_bytes for one in mine), default=0)
 
     async def close(self) -> None:
         """The end of the run, in good order or not: no process and no socket is left."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.appliance.defect import lookup
+from harness.appliance.defects import lookup
 from harness.engine.sweep.cloud import STICK
 from harness.engine.sweep.stand import SLOT_BYTES, factory_box, online_box
 from harness.errors import InputError

@@ -11,6 +11,20 @@ from harness.judge.check.device import (
 )
 from harness.judge.check.fault import check_converges, check_faults_bite, check_recovers
 from harness.judge.check.frames import check_detections, check_frames_account
+from harness.judge.check.health import (
+    check_configuration_kept,
+    check_crashes_explained,
+    check_display_tiles,
+    check_health_truthful,
+    check_instances_settle,
+    check_log_times,
+    check_logs_bounded,
+    check_memory_bounded,
+    check_removal_clean,
+    check_stops_explained,
+    check_usage_plausible,
+)
+from harness.judge.check.link import check_reconnects_spread, check_streams_steady
 from harness.judge.check.run import check_reached, check_run, check_steps
 from harness.judge.checker import Checker
 
@@ -56,6 +70,39 @@ _ALL = (
         check_detections,
         frozenset({"precision_min", "recall_min"}),
     ),
+    Checker("stops-explained", "no appliance stops by itself", check_stops_explained),
+    Checker("crashes-explained", "no application ends by itself", check_crashes_explained),
+    Checker(
+        "configuration-kept",
+        "an appliance once provisioned stays so until it is reset",
+        check_configuration_kept,
+    ),
+    Checker("memory-bounded", "the memory in use does not grow", check_memory_bounded),
+    Checker("logs-bounded", "no log grows beyond its bound", check_logs_bounded),
+    Checker(
+        "usage-plausible",
+        "what is told of memory and storage is bytes, and can be",
+        check_usage_plausible,
+    ),
+    Checker("removal-clean", "removed applications leave no file", check_removal_clean),
+    Checker(
+        "instances-settle",
+        "in the end every instance is deployed, removed or refused",
+        check_instances_settle,
+    ),
+    Checker(
+        "health-truthful",
+        "what is told of applications that run is that they run",
+        check_health_truthful,
+    ),
+    Checker("log-times", "lines of logs have the time they were written at", check_log_times),
+    Checker("display-tiles", "the display shows every stream", check_display_tiles),
+    Checker(
+        "reconnects-spread",
+        "a fleet does not come back all at once",
+        check_reconnects_spread,
+    ),
+    Checker("streams-steady", "no camera is lost without a cause", check_streams_steady),
     Checker("reached", "each kind happens at least once", check_reached, frozenset({"kinds"})),
 )
 

@@ -91,6 +91,7 @@ def check_ota_truthful(history: History, parameters: Mapping[str, Any]) -> Findi
     for job, (number, event) in ended.items():
         _check_version(case, number, event, phases[event.source], boots[event.source])
         _check_reported(case, job, number, event, statuses.get(job))
+    _check_not_too_early(history, case, ended)
     _check_every_update_ended(history, case, ended)
     _check_nothing_made_up(history, case, ended, statuses)
     return case.finding(
@@ -147,6 +148,16 @@ def _check_reported(
         )
     else:
         case.seen(reported[0])
+
+
+def _check_not_too_early(
+    history: History, case: Case, ended: Mapping[str, tuple[int, Event]]
+) -> None:
+    """A job is done when the appliance says so of an image that it has booted, not before."""
+    for number, event in history.of(kind.CLOUD_JOB):
+        job = event.values["job"]
+        if event.values["status"] == "COMPLETED" and job in ended and number < ended[job][0]:
+            case.fail(f"job {job} was COMPLETED before it was", number, ended[job][0])
 
 
 def _check_every_update_ended(
