@@ -10,7 +10,7 @@ from harness.appliance.effect import CONSOLE_BYTES_MAX, Measure, Note, Program, 
 if TYPE_CHECKING:
     from harness.appliance.firmware import Firmware
 
-FIRST_S = 60.0  # after a boot
+FIRST_S = 300.0  # after a boot
 EVERY_S = 6 * 3600.0
 LOG_BYTES_MAX = CONSOLE_BYTES_MAX  # of the appliance's own log files, as of an application's
 

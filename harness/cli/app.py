@@ -29,6 +29,9 @@ _FILE = click.Path(path_type=Path)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 _engine = click.option("--engine", metavar="model|process", help="Run on this rung instead.")
 _seed = click.option("--seed", type=int, help="Use this seed instead.")
+_defects = click.option(
+    "--defect", "defects", multiple=True, metavar="NAME", help="The candidate image has it."
+)
 _output = click.option(
     "--output", type=_FILE, default=REPORTS, show_default=True, help="Folder of all runs."
 )
@@ -46,6 +49,7 @@ def app(debug: bool) -> None:
 @click.argument("file", type=_FILE)
 @_engine
 @_seed
+@_defects
 @_output
 @click.option("--twice", is_flag=True, help="Run twice, compare the histories (model rung).")
 @_json
@@ -54,6 +58,7 @@ def run_command(
     file: Path,
     engine: str | None,
     seed: int | None,
+    defects: tuple[str, ...],
     output: Path,
     twice: bool,
     as_json: bool,
@@ -62,7 +67,7 @@ def run_command(
     """Run a scenario, judge it, and write a report."""
     from harness.cli import run
 
-    options = run.Options(output=output, twice=twice, as_json=as_json, quiet=quiet)
+    options = run.Options(output, defects, twice, as_json, quiet)
     return run.run(file, engine, seed, options)
 
 
@@ -90,6 +95,47 @@ def sweep_command(
 
     options = sweep.Options(road, image_mib << 20, defects, depth, workers, states_max, as_json)
     return sweep.run(options) if path is None else sweep.follow(options, path)
+
+
+@app.command("defects")
+@_json
+def defects_command(as_json: bool) -> int:
+    """List the firmware defects that an image can carry."""
+    from harness.cli import bank
+
+    return bank.list_defects(as_json=as_json)
+
+
+@app.command("bank")
+@click.option(
+    "--campaign",
+    type=click.Path(exists=True, path_type=Path),
+    default=Path("scenarios/release-gate"),
+    show_default=True,
+    help="Folder of scenarios, or one of them.",
+)
+@click.option("--defect", "defects", multiple=True, metavar="NAME", help="These alone.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Each.")
+@click.option(
+    "--clean-seeds", type=click.IntRange(min=0), default=20, show_default=True, help="Without any."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; as many as cores.")
+@_json
+def bank_command(
+    campaign: Path,
+    defects: tuple[str, ...],
+    seeds: int,
+    clean_seeds: int,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Run a release gate against every defect, and against clean images, in virtual time."""
+    from harness.cli import bank
+
+    options = bank.Options(
+        campaign, defects, seeds, clean_seeds, workers or bank.usual_workers(), as_json
+    )
+    return bank.run(options)
 
 
 @app.command("load")

@@ -28,6 +28,7 @@ DIFFERS = 1
 @dataclass(frozen=True, slots=True)
 class Options:
     output: Path
+    defects: tuple[str, ...] = ()
     twice: bool = False
     as_json: bool = False
     quiet: bool = False
@@ -35,7 +36,7 @@ class Options:
 
 def run(file: Path, engine: str | None, seed: int | None, options: Options) -> int:
     """Run a scenario file; see the options. Gives the exit code."""
-    plan = load_plan(file, engine=engine, seed=seed)
+    plan = load_plan(file, engine=engine, seed=seed, defects=options.defects)
     if options.twice and plan.engine != "model":
         hint = "add `--engine model`: only virtual time is the same twice"
         raise InputError(f"--twice does not go with the {plan.engine} rung", hint=hint)

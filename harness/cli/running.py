@@ -25,7 +25,7 @@ from harness.record.rundir import INDEX_NAME, RunDir, RunIndex
 from harness.scenario import compile_plan, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from harness.engine import Engine
@@ -64,9 +64,15 @@ def load_scenario(path: Path) -> Scenario:
     return load(path, known_checks=known_checks())
 
 
-def load_plan(path: Path, *, seed: int | None = None, engine: str | None = None) -> Plan:
+def load_plan(
+    path: Path,
+    *,
+    seed: int | None = None,
+    engine: str | None = None,
+    defects: Sequence[str] = (),
+) -> Plan:
     """Load, check and compile a scenario file. Raises `InputError`."""
-    return compile_plan(load_scenario(path), seed=seed, engine=engine)
+    return compile_plan(load_scenario(path), seed=seed, engine=engine, defects=defects)
 
 
 def execute(
@@ -87,7 +93,7 @@ def execute(
     run_dir = RunDir.create(reports, plan.scenario, plan.seed, now)
     run_dir.write_plan(plan.to_json())
     error: HarnessError | None = None
-    with HistoryWriter(run_dir.history, _head(plan, engine, now)) as history:
+    with HistoryWriter(run_dir.history, head(plan, engine, now)) as history:
         ending = _Ending()
         history.listen(ending)
         if listen is not None:
@@ -145,14 +151,17 @@ class _Ending:
         self.seen = self.seen or event.kind == kind.RUN_ENDED
 
 
-def _head(plan: Plan, engine: Engine, now: datetime) -> Head:
+def head(plan: Plan, engine: Engine, now: datetime | None = None) -> Head:
+    """The first line of a history; `now` is needed of an engine whose time is the world's."""
+    started = now if engine.epoch_s is None else datetime.fromtimestamp(engine.epoch_s, UTC)
+    assert started is not None
     return Head(
         scenario=plan.scenario,
         seed=plan.seed,
         engine=plan.engine,
         grade=engine.grade,
         plan=plan.digest,
-        started=now if engine.epoch_s is None else datetime.fromtimestamp(engine.epoch_s, UTC),
+        started=started,
         versions=versions(),
     )
 

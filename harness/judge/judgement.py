@@ -153,4 +153,7 @@ def _check_plan(history: History, plan_json: Mapping[str, Any]) -> Finding:
 
 def _replay(history: History, plan_json: Mapping[str, Any]) -> str:
     head, source = history.head, plan_json.get("source") or history.head.scenario
-    return f"harness run {shlex.quote(source)} --engine {head.engine} --seed {head.seed}"
+    replay = f"harness run {shlex.quote(source)} --engine {head.engine} --seed {head.seed}"
+    carried = (one["defects"] for one in plan_json.get("images", ()) if one.get("candidate"))
+    defects = dict.fromkeys(name for names in carried for name in names)
+    return " ".join((replay, *(f"--defect {shlex.quote(name)}" for name in defects)))

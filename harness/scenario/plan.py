@@ -84,7 +84,10 @@ class CameraPlan:
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """A firmware image offered for updates; `defects` name what is wrong with it."""
+    """A firmware image offered for updates; `defects` name what is wrong with it.
+
+    A `candidate` is the one under test: what a run adds in defects goes into it.
+    """
 
     version: str
     defects: tuple[str, ...]
@@ -92,6 +95,7 @@ class ImagePlan:
     fuse_level: int
     seed: int
     required: bool = False
+    candidate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.appliance.defects import lookup
 from harness.errors import InputError
 from harness.fault import FAULTS
 from harness.scenario import plan as planned
@@ -15,18 +16,25 @@ from harness.scenario.schema import ENGINES, ENGINES_KEY, SEED_MAX
 from harness.scenario.seed import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from harness.scenario.loading import Scenario
     from harness.scenario.plan import FaultPlan, Plan, Step
     from harness.scenario.schema import DeployFile, FaultFile, ScenarioFile, StepFile
 
 
-def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | None = None) -> Plan:
+def compile_plan(
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    engine: str | None = None,
+    defects: Sequence[str] = (),
+) -> Plan:
     """Compile a scenario. The same scenario, seed and engine give the same plan and digest.
 
-    Raises `InputError` when the seed or the engine given here is not possible, or the engine
-    cannot do one of its faults.
+    `defects` are added to every image that is a candidate. Raises `InputError` when the seed or
+    the engine given here is not possible, the engine cannot do one of its faults, or there are
+    defects and no candidate.
     """
     file = scenario.file
     seed = file.seed if seed is None else seed
@@ -36,7 +44,12 @@ def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | N
     if engine not in ENGINES:
         hint = did_you_mean(engine, ENGINES, what="engines")
         raise InputError(f"unknown engine `{engine}`", hint=hint)
-    compiler = _Compiler(scenario, seed, engine)
+    if defects and not any(image.candidate for image in file.images.values()):
+        raise InputError(
+            f"{scenario.source} has no image that is a candidate",
+            hint="say `candidate: true` of the image that is to carry the defects",
+        )
+    compiler = _Compiler(scenario, seed, engine, tuple(lookup(name).name for name in defects))
     return planned.Plan(
         scenario=file.name,
         description=file.description,
@@ -60,7 +73,10 @@ def compile_plan(scenario: Scenario, *, seed: int | None = None, engine: str | N
 
 
 class _Compiler:
-    def __init__(self, scenario: Scenario, seed: int, engine: str) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, engine: str, defects: tuple[str, ...]
+    ) -> None:
+        self._added = defects
         self.scenario = scenario
         self.file = scenario.file
         self.seed = seed
@@ -82,9 +98,12 @@ class _Compiler:
         )
 
     def _defects(self, version: str) -> tuple[str, ...]:
-        """Of a firmware that the scenario has as an image as well."""
+        """Of a version that the scenario has as an image, as the factory's or for updates."""
         image = self.file.images.get(version)
-        return () if image is None else tuple(image.defects)
+        if image is None:
+            return ()
+        added = self._added if image.candidate else ()
+        return tuple(dict.fromkeys((*image.defects, *added)))
 
     def cameras(self) -> tuple[planned.CameraPlan, ...]:
         return tuple(self._camera(name) for name in self.file.site.cameras)
@@ -119,11 +138,12 @@ class _Compiler:
         return tuple(
             planned.ImagePlan(
                 version=version,
-                defects=tuple(made.defects),
+                defects=self._defects(version),
                 size_bytes=made.size,
                 fuse_level=fuse_level(version) if made.fuse_level is None else made.fuse_level,
                 seed=derive(self.seed, "image", version),
                 required=made.required,
+                candidate=made.candidate,
             )
             for version, made in self.file.images.items()
         )

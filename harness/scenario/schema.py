@@ -57,6 +57,9 @@ class ImageFile(Part):
         le=255,
         description="fuses that committing it blows; default: by version",
     )
+    candidate: bool = Field(
+        default=False, description="the image under test: it gets the defects that a run adds"
+    )
     required: bool = Field(default=False, description="mandatory: recovery never goes below it")
 
 

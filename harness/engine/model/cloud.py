@@ -73,6 +73,7 @@ class Cloud:
 
     def receive(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         self.plane.receive(client_id, topic, payload)
+        self.watch_clock()
 
     def heartbeat(self, client_id: str, topic: str, payload: Mapping[str, Any]) -> None:
         self.plane.heartbeat(client_id, topic, payload)

@@ -210,6 +210,9 @@ def _job_statuses(history: History) -> dict[str, tuple[int, str]]:
 def check_applications_return(history: History, parameters: Mapping[str, Any]) -> Finding:
     """After every boot each installed application starts again and gets frames again.
 
+    One that has to be installed again was not there any more; a reset to the factory state alone
+    may do that.
+
     A boot that was cut off by a stop within `within_s` (default 120 s) proves nothing and
     is passed over; the boot after it counts.
     """
@@ -217,7 +220,8 @@ def check_applications_return(history: History, parameters: Mapping[str, Any]) -
     case = Case()
     timelines: dict[str, list[tuple[int, Event]]] = defaultdict(list)
     for number, event in history.of(
-        kind.BOOTED, kind.STOPPED, kind.INSTALLED, kind.REMOVED, kind.NODE_STARTED
+        *(kind.BOOTED, kind.STOPPED, kind.RESTORED),
+        *(kind.INSTALLED, kind.REMOVED, kind.NODE_STARTED),
     ):
         timelines[event.source].append((number, event))
     delivered: dict[str, list[int]] = defaultdict(list)
@@ -242,9 +246,14 @@ def _check_returns(
     installed: set[str] = set()
     for index, (number, event) in enumerate(timeline):
         if event.kind == kind.INSTALLED:
-            installed.add(event.values["instance"])
+            instance = event.values["instance"]
+            if instance in installed:
+                case.fail(f"{name} had forgotten {instance} and installed it again", number)
+            installed.add(instance)
         elif event.kind == kind.REMOVED:
             installed.discard(event.values["instance"])
+        elif event.kind == kind.RESTORED and event.values["what"] == "factory":
+            installed.clear()
         elif event.kind == kind.BOOTED and installed:
             life = _life(timeline[index + 1 :])
             stop = next(((n, e) for n, e in life if e.kind == kind.STOPPED), None)

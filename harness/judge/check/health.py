@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from harness.judge.checker import Case
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 ASKED_FOR = frozenset(
     {"reboot", "update", "rollback", "power-cut", "power-button", "restore", "factory-reset"}
 )
-CRASH_WITHIN_S = 5.0  # of the fault that killed the application
 GROWTH_MAX = 1.25  # of memory, from the first to the last sample of one life
 SAMPLES_MIN = 3  # that a growth is told from
 LOG_BYTES_MAX = 22_000_000  # twice 11 MB: what is trimmed now and then may be over it meanwhile
@@ -44,13 +43,14 @@ def check_stops_explained(history: History, parameters: Mapping[str, Any]) -> Fi
 def check_crashes_explained(history: History, parameters: Mapping[str, Any]) -> Finding:
     """An application ends when it is killed or stopped, and never by itself."""
     case = Case()
-    kills: dict[str, list[float]] = defaultdict(list)
-    for _, event in history.of(kind.FAULT_INJECTED):
-        if event.values["fault_kind"] == "app.kill":
-            kills[event.values["target"]].append(event.t_s)
-    for number, event in history.of(kind.NODE_ENDED):
+    kills: Counter[str] = Counter()  # that have not ended anything yet
+    for number, event in history.of(kind.FAULT_INJECTED, kind.NODE_ENDED):
+        if event.kind == kind.FAULT_INJECTED:
+            kills[event.values["target"]] += event.values["fault_kind"] == "app.kill"
+            continue
         instance = event.values["instance"]
-        if any(0.0 <= event.t_s - at_s <= CRASH_WITHIN_S for at_s in kills[instance]):
+        if kills[instance]:
+            kills[instance] -= 1
             case.seen(number)
         else:
             reason = event.values.get("reason") or event.values.get("code")
