@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 import harness.appliance
-from harness.appliance.defect import DEFECTS, Defect, lookup
+from harness.appliance.defects import OURS, lookup
+from harness.appliance.defects.kind import Defect
 from harness.appliance.effect import Charge, Program
 from harness.appliance.firmware import Firmware, Step, Steps
 from harness.appliance.release import SOUND, release
 from harness.engine.sweep.cloud import manifest
 from harness.errors import InputError
+from harness.judge import CHECKERS
 from harness.record import kind
 
 PROGRAMS = sorted(Path(harness.appliance.__file__).parent.glob("*.py"))
@@ -33,7 +35,7 @@ def test_a_defect_replaces_its_step_and_no_other() -> None:
 
 def test_the_failing_self_test_takes_its_time_and_says_so() -> None:
     faulty = lookup("health-check-fails").apply(SOUND)
-    program = faulty.health_check(None)  # type: ignore[arg-type]
+    program = faulty.health_check(None)
     assert next(program) == Charge("self-test")
     with pytest.raises(StopIteration) as stop:
         program.send(None)
@@ -43,15 +45,16 @@ def test_the_failing_self_test_takes_its_time_and_says_so() -> None:
 def test_an_unknown_defect_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="unknown defect 'gremlins'") as caught:
         release(manifest("6.2.1", defects=("gremlins",)))
-    assert "health-check-fails" in caught.value.hint
+    assert "harness defects" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", DEFECTS)
+@pytest.mark.parametrize("name", OURS)
 def test_every_defect_is_described_and_changes_a_step_that_exists(name: str) -> None:
     defect = lookup(name)
     assert defect.name == name
     assert defect.summary
     assert defect.seen
+    assert defect.caught_by in CHECKERS
     assert defect.step in STEPS
     assert defect.apply(SOUND) != SOUND
 
@@ -64,9 +67,8 @@ def test_a_defect_from_outside_wraps_the_sound_step() -> None:
 
         return health_check
 
-    mine = Defect("late", "health_check", "takes longer", "nowhere yet", late)
-    assert lookup("late", {"late": mine}) is mine
-    program = mine.apply(SOUND).health_check(None)  # type: ignore[arg-type]
+    mine = Defect("late", "health_check", "takes longer", "nowhere yet", "steps", late)
+    program = mine.apply(SOUND).health_check(None)
     assert next(program) == Charge("self-test", 3.0)
     program.close()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from harness.appliance.defects import OURS
 from harness.cli.app import app
 from harness.judge import CHECKERS
 from harness.record import kind
@@ -88,3 +89,16 @@ def test_kinds_of_events_are_named_once() -> None:
 def test_every_check_is_explained() -> None:
     text = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
     assert [check for check in CHECKERS if f"`{check}`" not in text] == []
+
+
+def test_the_table_of_defects_is_the_bank() -> None:
+    text = (ROOT / "docs/release-gate.md").read_text(encoding="utf-8")
+    for one in OURS.values():
+        row = f"| `{one.name}` | {one.summary} | {one.seen} | `{one.caught_by}` |"
+        assert row in text.splitlines(), one.name
+
+
+def test_every_scenario_of_the_gate_is_explained() -> None:
+    text = (ROOT / "docs/release-gate.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "scenarios/release-gate").glob("*.yaml"))
+    assert [file.name for file in files if f"| `{file.name}` |" not in text] == []

@@ -139,6 +139,14 @@ class Builder:
         self.add(t_s, source, kind.LED, led="network", colour="green", pattern="fast")
         self.add(t_s + 0.1, "cloud", kind.CLOUD_DEVICE, device=name, status="ONLINE")
 
+    def usage(self, t_s: float, name: str, **changes: int) -> None:
+        told = {
+            "memory_used_bytes": 2 << 30, "memory_total_bytes": 32 << 30,
+            "storage_used_bytes": 1 << 24, "storage_total_bytes": 8 << 30,
+            "asset_bytes": 0, "log_bytes": 4_000_000, "console_bytes": 11_000_000,
+        }  # fmt: skip
+        self.add(t_s, f"appliance/{name}", kind.USAGE, **{**told, **changes})
+
     def step(self, start_s: float, end_s: float, index: str, text: str) -> None:
         about = {"step": text, "action": text.split()[0], "index": index}
         self.add(start_s, "scenario", kind.STEP_STARTED, **about)
@@ -250,7 +258,15 @@ def _applications(b: Builder) -> None:
             status="DEPLOYMENT_SUCCEEDED",
             description="",
         )
+        b.add(
+            8.2, host, kind.DISPLAY, owner=instance, streams=len(cameras), tiles=len(cameras)
+        )  # fmt: skip
+        b.usage(20, HOST[instance], asset_bytes=1 << 22)
         for camera in cameras:
+            b.add(
+                9, f"app/{instance}", kind.CAMERA_CONNECTED,
+                camera=camera, instance=instance, transport="tcp",
+            )  # fmt: skip
             _stream(b, instance, camera, draw)
 
 

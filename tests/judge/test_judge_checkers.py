@@ -22,6 +22,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
+APART = ("reconnects-spread", "removal-clean")  # need a story of their own, see test_judge_health
+
+
 def check(name: str, history: History, **parameters: Any) -> Finding:
     return CHECKERS[name].run(history, parameters or PARAMETERS.get(name, {}))
 
@@ -30,7 +33,7 @@ def kinds_of(history: History, finding: Finding) -> set[str]:
     return {history.events[number - 1].kind for number in finding.evidence}
 
 
-@pytest.mark.parametrize("name", CHECKERS)
+@pytest.mark.parametrize("name", [name for name in CHECKERS if name not in APART])
 def test_the_whole_story_passes(site: Any, name: str) -> None:
     finding = check(name, site.history())
     assert (finding.verdict, finding.checker) == (PASS, name), finding.message
