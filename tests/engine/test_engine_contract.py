@@ -13,7 +13,6 @@ import pytest
 
 from harness.engine import ENGINES
 from harness.fault import FAULTS
-from harness.record import kind
 
 if TYPE_CHECKING:
     from harness.record.event import Event
@@ -75,44 +74,6 @@ def long_runs(runs: Any, make_plan: Any, once: Any) -> dict[str, Any]:
         return runs(make_plan(engine, deploy="counter", workload=workload, converge_within="5m"))
 
     return {"journey": once(journey), "storm": once(storm)}
-
-
-# What one rung alone sees, or times of its own decide: see docs/fidelity.md, "The same story".
-OF_ONE_RUNG = {
-    *(kind.BOARD, kind.THROTTLED, kind.UNTHROTTLED, kind.USAGE, kind.DISPLAY),
-    *(kind.LINK_REFUSED, kind.LOG_LINE),
-}
-TOLD = ("state", "phase", "outcome", "slot", "version", "status", "led", "colour", "pattern")
-
-
-def story(run: Any, appliance: str) -> list[tuple[str, ...]]:
-    """What happened to an appliance, in order: kinds of events with what they say, no times.
-
-    A trial that ends with a roll-back may be over before the link is up, or just after.
-    """
-    told: list[tuple[str, ...]] = []
-    booted = 0
-    for event in run.history.events:
-        if event.source != f"appliance/{appliance}" or event.kind in OF_ONE_RUNG:
-            continue
-        if event.kind == kind.BOOTED:
-            booted = len(told)
-        values = tuple(str(event.values[name]) for name in TOLD if name in event.values)
-        told.append((event.kind, *values))
-        if event.kind == kind.STOPPED and event.values["reason"] == "rollback":
-            told[booted:] = [one for one in told[booted:] if not _of_the_link(one)]
-    return told
-
-
-def _of_the_link(told: tuple[str, ...]) -> bool:
-    online = told[:2] == (kind.STATE, "online") or told[:2] == (kind.LED, "network")
-    return online or told[0] == kind.LINK_CONNECTED
-
-
-def test_both_rungs_tell_the_same_story(long_runs: dict[str, Any]) -> None:
-    virtual, real = (story(long_runs["journey"](engine), "north") for engine in ENGINES)
-    assert len(virtual) > 80
-    assert virtual == real
 
 
 @pytest.fixture
