@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from harness.appliance.effect import StartNode
 from harness.cloud.service.core import Settings
 from harness.engine.conduct import unzip
 from harness.engine.factory import signed_image
@@ -25,8 +26,8 @@ from harness.engine.model.cloud import Cloud
 from harness.engine.model.machine import Machine
 from harness.engine.model.video import Nodes
 from harness.errors import InputError
-from harness.scenario import ProfileLibrary, appliance_profile
-from harness.scenario.plan import AppliancePlan, ImagePlan
+from harness.scenario import ProfileLibrary, appliance_profile, camera_profile
+from harness.scenario.plan import AppliancePlan, CameraPlan, ImagePlan
 from harness.scenario.seed import derive
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ IMAGE_BYTES = 1 << 30
 REBOOTS = 300
 RECONNECTS_A_DAY = 2
 HEARTBEAT_S = 30.0
+CAMERA, CAMERAS, FRAMES_SPAN_S = "generic-720p30", 8, 3600.0
 
 
 @dataclass(slots=True)
@@ -56,12 +58,13 @@ class Counter:
 class Fleet:
     """`count` appliances in one environment, provisioned and online."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, cameras: tuple[CameraPlan, ...] = ()) -> None:
         profile = _profile()
         self.env = simpy.Environment()
         self.counter = Counter()
         self.cloud = Cloud(self.env, self.counter.note, SEED, Settings())
-        nodes = Nodes(self.env, (), self.counter.note, random.Random(SEED), str, {})
+        draw = random.Random(SEED)
+        self.nodes = nodes = Nodes(self.env, cameras, self.counter.note, draw, str, {})
         image = ImagePlan("6.2.2", (), IMAGE_BYTES, profile.fuse_level, SEED)
         signed, payload = signed_image(image, [profile.board], SEED, virtual=True)
         self.cloud.plane.publish_image(image.version, signed, payload)
@@ -102,6 +105,7 @@ def run(appliances: int = 1000) -> dict[str, Any]:
     return {
         "one_appliance": one_appliance(),
         "fleet_day": fleet_day(appliances),
+        "frames": frames(),
         "fleet_day_sharded": sharded(appliances, os.cpu_count() or 1),
         "peer_bare_simpy": bare_simpy(appliances),
     }
@@ -168,6 +172,28 @@ def fleet_day(appliances: int) -> dict[str, Any]:
     }
 
 
+def frames() -> dict[str, Any]:
+    """An hour of one appliance with two applications that read eight cameras each."""
+    cameras = tuple(_camera(f"c{number}") for number in range(CAMERAS))
+    fleet = Fleet(1, cameras)
+    machine = fleet.machines[0]
+    document: dict[str, Any] = {"cameras": {one.name: {} for one in cameras}}
+    for instance in ("one", "two"):
+        fleet.nodes.start(machine, StartNode(instance, document, {}, "applications"), 0.0)
+    wall_s = _timed(fleet, FRAMES_SPAN_S)
+    sent = sum(
+        stream.sent for node in fleet.nodes.nodes.values() for stream in node.streams.values()
+    )
+    return {
+        "cameras": CAMERAS,
+        "applications": 2,
+        "virtual_s": FRAMES_SPAN_S,
+        "frames": sent,
+        "wall_s": round(wall_s, 4),
+        "frames_per_s": round(sent / wall_s),
+    }
+
+
 def bare_simpy(appliances: int) -> dict[str, Any]:
     """The peer: every heartbeat a simpy timeout, no appliance at all behind it."""
     env = simpy.Environment()
@@ -194,10 +220,33 @@ def bare_simpy(appliances: int) -> dict[str, Any]:
 
 
 def _profile() -> Profile:
-    path = ProfileLibrary(Path.cwd()).find("appliances", PROFILE)
+    return appliance_profile(_profile_path("appliances", PROFILE))
+
+
+def _camera(name: str) -> CameraPlan:
+    profile = camera_profile(_profile_path("cameras", CAMERA))
+    return CameraPlan(
+        name=name,
+        profile=profile.name,
+        width_px=profile.width_px,
+        height_px=profile.height_px,
+        rate_fps=float(profile.rate_fps),
+        gop_frames=profile.gop_frames,
+        bitrate_kbps=profile.bitrate_kbps,
+        clip_s=profile.clip_s,
+        objects=0,
+        path=profile.path,
+        username="",
+        password="",
+        seed=SEED,
+    )
+
+
+def _profile_path(kind: str, name: str) -> Path:
+    path = ProfileLibrary(Path.cwd()).find(kind, name)
     if path is None:
-        raise InputError(f"no appliance profile {PROFILE!r}", hint="device_profiles/ is missing")
-    return appliance_profile(path)
+        raise InputError(f"no profile {name!r} of {kind}", hint="device_profiles/ is missing")
+    return path
 
 
 def _timed(fleet: Fleet, span_s: float) -> float:
