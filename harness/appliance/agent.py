@@ -31,16 +31,20 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 30.0
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
+DOUBLINGS_MAX = 30
 
 
 def agent(firmware: Firmware) -> Program[None]:
     """Keeps the link up for ever; everything the cloud says goes to the program it concerns."""
-    device = firmware.journal.values["device"]
-    yield UseIdentity(device["certificate"], device["key"], device["authority"])
+    identity = None
     attempt = 0
     since_s = yield Now()
     while True:
         attempt += 1
+        device = firmware.journal.values["device"]  # its certificate may have been renewed
+        if identity != device["certificate"]:
+            identity = device["certificate"]
+            yield UseIdentity(identity, device["key"], device["authority"])
         try:
             yield from _connect(firmware, device["endpoint"])
         except PeerError as problem:
@@ -66,7 +70,8 @@ def agent(firmware: Firmware) -> Program[None]:
 
 def backoff(attempt: int) -> Program[float]:
     """Exponential with full jitter over its upper half, so that a fleet does not march in step."""
-    ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** (attempt - 1))
+    doublings = min(attempt - 1, DOUBLINGS_MAX)  # a box may be alone for weeks
+    ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0**doublings)
     chance = yield Draw()
     return ceiling_s * (0.5 + 0.5 * float(chance))
 
@@ -93,11 +98,11 @@ def _connect(firmware: Firmware, endpoint: str) -> Program[None]:
 
 def _dispatch(thing: str) -> Program[str]:
     """Hand messages on until the link is lost. Outcome: the reason."""
-    jobs = f"$aws/things/{thing}/jobs/"
+    jobs, renewal = f"$aws/things/{thing}/jobs/", topic.certificate_renew(thing)
     while True:
         message = yield Receive()
         if isinstance(message, LinkLost):
             return message.reason
         if isinstance(message, MessageArrived):
-            to_updater = message.topic.startswith(jobs)
-            yield Post(Mailbox.UPDATER if to_updater else Mailbox.APPLICATIONS, message)
+            to = Mailbox.UPDATER if message.topic.startswith(jobs) else Mailbox.APPLICATIONS
+            yield Post(Mailbox.RENEWAL if message.topic.startswith(renewal) else to, message)

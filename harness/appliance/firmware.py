@@ -30,6 +30,7 @@ class Mailbox:
     PANEL = "panel"
     TELEMETRY = "telemetry"
     MONITOR = "monitor"
+    RENEWAL = "renewal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Steps:
     ship: Step
     monitor: Step
     panel: Step
+    renew: Step
 
 
 @dataclass(slots=True)
@@ -113,4 +115,6 @@ def run(firmware: Firmware) -> Program[None]:
     yield Spawn(Mailbox.UPDATER, firmware.steps.update(firmware))
     yield Spawn(Mailbox.APPLICATIONS, firmware.steps.supervise(firmware))
     yield Spawn(Mailbox.MONITOR, firmware.steps.monitor(firmware))
+    if "expires_s" in firmware.journal.values["device"]:
+        yield Spawn(Mailbox.RENEWAL, firmware.steps.renew(firmware))
     yield from firmware.steps.agent(firmware)

@@ -120,7 +120,15 @@ def _register(files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
         "key": key,
         "authority": authority,
         "configuration": configuration,
+        **(yield from _life(configuration)),
     }
+
+
+def _life(configuration: Mapping[str, Any]) -> Program[dict[str, float]]:
+    """When the certificate was issued and expires; nothing where it does not."""
+    if "CertificateExpires" not in configuration:
+        return {}
+    return {"issued_s": (yield Now()), "expires_s": float(configuration["CertificateExpires"])}
 
 
 def _text(files: Mapping[str, bytes], name: str) -> str:

@@ -11,6 +11,7 @@ from harness.appliance.defects import lookup
 from harness.appliance.firmware import Steps, panel
 from harness.appliance.monitor import monitor
 from harness.appliance.provision import provision
+from harness.appliance.renewal import renew
 from harness.appliance.telemetry import ship
 from harness.appliance.update import health_check, update
 
@@ -27,6 +28,7 @@ SOUND = Steps(
     ship=ship,
     monitor=monitor,
     panel=panel,
+    renew=renew,
 )
 
 

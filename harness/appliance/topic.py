@@ -33,11 +33,23 @@ REGISTER_THING = "$aws/provisioning-templates/panorama/provision/json"
 # -> {"certificateOwnershipToken", "parameters": {"DeviceId"}}
 # <- accepted {"thingName", "deviceConfiguration": {"DeviceName", "Endpoint", ...}}
 
+# Where certificates expire, the configuration also says when: "CertificateExpires", seconds since
+# the epoch of real time.
+
 ACCEPTED = "/accepted"
 REJECTED = "/rejected"
 
 
 THINGS = "$aws/things/"
+
+
+def certificate_renew(thing: str) -> str:
+    """Have a new key certified: `{"certificateSigningRequest": pem}`.
+
+    Accepted with `{"certificatePem", "expires"}`, in seconds since the epoch. Ours: AWS IoT leaves
+    rotation to its customers.
+    """
+    return f"{THINGS}{thing}/certificate/renew"
 
 
 def job_next(thing: str) -> str:

@@ -112,6 +112,7 @@ class CloudPlan:
 
     quotas: Quotas = OFF
     broker: BrokerKind = "embedded"
+    certificate_s: float | None = None  # life of a device certificate; None: for ever
 
 
 @dataclass(frozen=True, slots=True)

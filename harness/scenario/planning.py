@@ -260,7 +260,8 @@ def _timeout(step: StepFile) -> dict[str, Any]:
 
 def _cloud(file: ScenarioFile) -> planned.CloudPlan:
     chosen = file.cloud.quotas
-    return planned.CloudPlan(OFF if chosen is None else chosen.quotas, file.cloud.broker)
+    quotas = OFF if chosen is None else chosen.quotas
+    return planned.CloudPlan(quotas, file.cloud.broker, file.cloud.certificates)
 
 
 def _checks(file: ScenarioFile, engine: str) -> tuple[planned.CheckPlan, ...]:

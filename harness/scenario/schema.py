@@ -120,6 +120,9 @@ class CloudFile(Part):
         default="embedded",
         description="what serves MQTT on the process rung: embedded, or mosquitto if installed",
     )
+    certificates: Span | None = Field(
+        default=None, description="how long device certificates are good; default: for ever"
+    )
     quotas: Choice | None = Field(
         default=None,
         description="documented, off, or those that differ; default: off, but for the streams "

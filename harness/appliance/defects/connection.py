@@ -11,6 +11,7 @@ from harness.appliance.effect import (
     Draw,
     Heartbeat,
     Note,
+    Now,
     Publish,
     Restart,
     Sleep,
@@ -79,6 +80,19 @@ def _crash() -> Program[None]:
     yield Restart("software-crash")
 
 
+def _renews_late(firmware: Firmware) -> Change:
+    """Asks for the time and takes it for half a life earlier."""
+
+    def change(effect: Effect) -> Program[Any]:
+        outcome = yield effect
+        if isinstance(effect, Now):
+            device = firmware.journal.values["device"]
+            outcome -= (device["expires_s"] - device["issued_s"]) / 2
+        return outcome
+
+    return change
+
+
 def _wrong_times(_firmware: Firmware) -> Change:
     def change(effect: Effect) -> Program[Any]:
         if isinstance(effect, Upload):
@@ -118,6 +132,14 @@ DEFECTS = (
         seen="vendor's change log, fixed in 6.2.1: appears offline after a network interruption",
         caught_by="converges",
         wrap=altering(_silent_after_reconnect),
+    ),
+    Defect(
+        name="certificate-renewed-too-late",
+        step="renew",
+        summary="the device certificate is renewed after it has expired",
+        seen="field: devices that cannot reconnect once their certificate has run out",
+        caught_by="converges",
+        wrap=altering(_renews_late),
     ),
     Defect(
         name="software-crashes",

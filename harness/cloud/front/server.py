@@ -280,7 +280,7 @@ class CloudServer:
             account=account,
             region=region,
             settings=self._settings,
-            wall=time.monotonic,
+            wall=time.time,
             store=store,
         )
         if not home:

@@ -60,6 +60,7 @@ class Settings:
     claim_valid_s: float = 300.0  # vendor's developer guide, 2024 edition
     offline_after_s: float = 90.0  # ours: three missed status updates
     lease_s: float = 5 * 86400.0  # since the last status, as in the vendor's sample outputs
+    certificate_s: float | None = None  # of device certificates, in real time; None: for ever
     package_job_s: float = 0.0  # how long template and import jobs take; 0: done when answered
     quotas: Quotas = OFF
 

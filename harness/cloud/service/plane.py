@@ -59,10 +59,11 @@ class ControlPlane:
     All it knows is in `store`: taken up when it is made, and committed at the end of every call
     or message that may have changed something, so whoever keeps the store keeps the plane.
 
-    `clock` gives seconds since the Unix epoch, `draw` all randomness, `wall` seconds of real time
-    for the rates of the quotas (by default `clock`, where that is not faster). `publish` is called
-    with (client id, topic, payload), `record` with (event kind, values), `disconnect` with a client
-    id whose connection must end; none of them may raise or call back into the plane at once.
+    `clock` gives seconds since the Unix epoch, `draw` all randomness, `wall` the same without any
+    haste (by default `clock`): rates of quotas and the lives of device certificates go by it.
+    `publish` is called with (client id, topic, payload), `record` with (event kind, values),
+    `disconnect` with a client id whose connection must end; none of them may raise or call back
+    into the plane at once.
     Payloads given out are the plane's own: read, do not change.
     """
 
@@ -88,10 +89,11 @@ class ControlPlane:
             account, region, settings or Settings(), store if store is not None else Store(),
         )  # fmt: skip
         self._service = load()
-        self._rates = Rates(core.settings.quotas, wall or clock)
+        wall = wall or clock
+        self._rates = Rates(core.settings.quotas, wall)
         self.telemetry = Telemetry(core)
         self._devices = Devices(core)
-        self._provisioning = Provisioning(core, self._devices)
+        self._provisioning = Provisioning(core, self._devices, wall)
         executions = Executions(core, self._devices)
         self._jobs = Jobs(core, self._devices, executions)
         self.buckets = Buckets(core, {FIRMWARE_BUCKET: self._jobs.take_firmware})
@@ -99,7 +101,9 @@ class ControlPlane:
         self._package_jobs = PackageJobs(core, self._packages)
         self._instances = Instances(core)
         self._applications = Applications(core, self._packages, self._instances)
-        self._things = Things(core, self._devices, executions, self._applications)
+        self._things = Things(
+            core, self._devices, executions, self._applications, self._provisioning
+        )
         self._handlers = self._table()
         self._devices.restore()
         self._package_jobs.restore()

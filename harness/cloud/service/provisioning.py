@@ -11,7 +11,13 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance.topic import ACCEPTED, CREATE_CERTIFICATE, REGISTER_THING, REJECTED
+from harness.appliance.topic import (
+    ACCEPTED,
+    CREATE_CERTIFICATE,
+    REGISTER_THING,
+    REJECTED,
+    certificate_renew,
+)
 from harness.cloud.api.error import conflict, over_quota
 from harness.cloud.service.applications import SHADOW
 from harness.cloud.service.devices import CLAIM_PREFIX
@@ -21,7 +27,7 @@ from harness.cloud.service.state import Claim, Device
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from harness.cloud.service.core import Answer, Core, Parameters
     from harness.cloud.service.devices import Devices
@@ -31,8 +37,9 @@ _ZIP_EPOCH = (2021, 10, 20, 0, 0, 0)  # fixed, so that the same archive has the 
 
 
 class Provisioning:
-    def __init__(self, core: Core, devices: Devices) -> None:
+    def __init__(self, core: Core, devices: Devices, wall: Callable[[], float]) -> None:
         self._core = core
+        self._wall = wall
         self._devices = devices
 
     def provision(self, parameters: Parameters) -> Answer:
@@ -79,12 +86,40 @@ class Provisioning:
         if device is None or device.provisioning == "DELETING":
             return "no such thing: never provisioned, or deleted"
         if not client_id.startswith(CLAIM_PREFIX):
-            active = device.certificate_id
-            known = active is not None and certificate_id in (None, active)
-            return "" if known else "certificate is not active"
+            return self._certificate_problem(device, certificate_id)
         if device.claim.certificate_id != certificate_id:
             return "claim certificate is not of this device"
         return self._claim_problem(device)
+
+    def _certificate_problem(self, device: Device, certificate_id: str | None) -> str:
+        active = device.certificate_id
+        if active is None or certificate_id not in (None, active, *device.certificates):
+            return "certificate is not active"
+        expires_s = device.certificates.get(certificate_id or active)
+        expired = expires_s is not None and self._wall() >= expires_s
+        return "certificate has expired" if expired else ""
+
+    def renew(self, device: Device, payload: Mapping[str, Any]) -> None:
+        """Certify another key of a registered device. The old certificate ends when it would."""
+        core, topic = self._core, certificate_renew(device.id)
+        lasts_s = core.settings.certificate_s
+        try:
+            if lasts_s is None:
+                raise Corrupt("device certificates do not expire here")
+            request = str(payload.get("certificateSigningRequest", ""))
+            certificate = core.authority.sign(request, device.id)
+        except Corrupt as problem:
+            answer = {"code": "InvalidRequest", "message": str(problem)}
+            core.publish(device.id, topic + REJECTED, answer)
+            return
+        now_s = self._wall()
+        identifier = core.authority.certificate_id(certificate)
+        device.serials[identifier] = core.authority.serial(certificate)
+        device.certificate_id = identifier
+        good = {name: at_s for name, at_s in device.certificates.items() if at_s > now_s}
+        device.certificates = {**good, identifier: now_s + lasts_s}
+        told = {"certificatePem": certificate, "expires": now_s + lasts_s}
+        core.publish(device.id, topic + ACCEPTED, told)
 
     def _claim_problem(self, device: Device) -> str:
         if device.provisioning == "DELETING":
@@ -144,6 +179,11 @@ class Provisioning:
             return
         device.certificate_id = certificate_id
         device.pending = {}
+        life = {}
+        if core.settings.certificate_s is not None:
+            expires_s = self._wall() + core.settings.certificate_s
+            device.certificates = {certificate_id: expires_s}
+            life = {"CertificateExpires": expires_s}
         superseded = [serial for name, serial in device.serials.items() if name != certificate_id]
         if superseded:
             core.authority.revoke(superseded)
@@ -159,6 +199,7 @@ class Provisioning:
                 "DeviceName": device.name,
                 "Endpoint": core.endpoints.mqtt,
                 **(device.networking or {}),
+                **life,
             },
         }
         core.publish(CLAIM_PREFIX + device.id, REGISTER_THING + ACCEPTED, answer)

@@ -79,7 +79,8 @@ class Device:
     networking: Mapping[str, Any] | None = None
     tags: dict[str, str] = field(default_factory=dict)
     provisioning: str = "AWAITING_PROVISIONING"  # DeviceStatus
-    certificate_id: str | None = None  # the one that may connect
+    certificate_id: str | None = None  # the newest that may connect
+    certificates: dict[str, float] = field(default_factory=dict)  # until when, where they expire
     pending: dict[str, str] = field(default_factory=dict)  # ownership token -> certificate id
     serials: dict[str, str] = field(default_factory=dict)  # of its certificates, by their ids
     connected: bool = False

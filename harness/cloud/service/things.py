@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     from harness.cloud.service.core import Core
     from harness.cloud.service.devices import Devices
     from harness.cloud.service.executions import Executions
+    from harness.cloud.service.provisioning import Provisioning
     from harness.cloud.service.state import Device
 
 
 class Things:
     def __init__(
-        self, core: Core, devices: Devices, executions: Executions, applications: Applications
+        self,
+        core: Core,
+        devices: Devices,
+        executions: Executions,
+        applications: Applications,
+        provisioning: Provisioning,
     ) -> None:
+        self._provisioning = provisioning
         self._devices = devices
         self._executions = executions
         self._applications = applications
@@ -32,6 +39,8 @@ class Things:
         match topic.removeprefix(f"{THINGS}{device.id}/").split("/"):
             case ["jobs", *rest]:
                 self._executions.request(device, rest, payload)
+            case ["certificate", "renew"]:
+                self._provisioning.renew(device, payload)
             case ["shadow", verb] if verb in VERBS:
                 self._shadow(device, "", verb, payload)
             case ["shadow", "name", name, verb] if verb in VERBS:

@@ -61,7 +61,7 @@ class ModelSite:
         self.plan = plan
         self.env = env
         self.recorder = recorder
-        settings = Settings(quotas=plan.cloud.quotas)
+        settings = Settings(quotas=plan.cloud.quotas, certificate_s=plan.cloud.certificate_s)
         self.cloud = Cloud(env, recorder.note, derive(plan.seed, "cloud"), settings)
         self.nodes = Nodes(
             env,

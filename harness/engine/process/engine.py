@@ -196,7 +196,7 @@ async def _bring_up(
             draw=random.Random(derive(plan.seed, "cloud")),
             record=record,
             clock=device_clock,
-            settings=Settings(quotas=plan.cloud.quotas),
+            settings=Settings(quotas=plan.cloud.quotas, certificate_s=plan.cloud.certificate_s),
             broker=plan.cloud.broker,
         )
     )
