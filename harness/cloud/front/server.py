@@ -235,7 +235,6 @@ class CloudServer:
         """The endpoint for administrators, and what stands behind it."""
         admission = Admission(self.keyring, time.time, directory)
         s3 = S3(self.planes, admission, self._storage, self._region)
-        stack.callback(s3.multipart.close)
         sts = Sts(admission, self.keyring, directory)
         export = LogExport(self.neighbours, self.planes.of_bucket, self._storage.files)
         beside = NeighbourFront(

@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from harness.cloud.access.refusal import Reason, Refused
-from harness.cloud.service.content import BytesContent, FileContent
+from harness.cloud.service.content import BytesContent
 from harness.cloud.storage.files import INLINE_BYTES_MAX
 from harness.errors import Corrupt
 
@@ -161,7 +161,8 @@ class Upload:
     def finish(self, declared: Mapping[str, str], *, part: bool = False) -> Content:
         """The content, if the checksums that were declared match. Raises `Corrupt`.
 
-        A file is on disk by then, which blocks; that of a `part` is the caller's to remove.
+        A file is on disk by then, which blocks. A `part` is a file of its own, whatever its size,
+        and the caller's to remove.
         `declared` are header or trailer names in lower case. CRC-32C and CRC-64/NVME, which the
         standard library lacks, are not compared.
         """
@@ -174,13 +175,14 @@ class Upload:
         for name, digest in found.items():
             if name in declared and declared[name] != base64.b64encode(digest).decode():
                 raise Corrupt(f"{name} is {declared[name]}, the content's is another")
+        if part and self._partial is None:
+            self._to_file()
         if isinstance(self._file, io.BytesIO):
             return BytesContent(self._file.getvalue())
         assert self._partial is not None
         self._file.close()
         if part:
-            path, self._partial = self._partial, None
-            return FileContent(path, self._size)
+            return self._files.keep_part(self._partial)
         return self._files.keep(self._partial, self._sha256.hexdigest())
 
     def abandon(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.cloud.service.core import DEPLOYMENT_BUCKET, FIRMWARE_BUCKET, PACKAGE_BUCKET
 from harness.cloud.service.state import Bucket
+from harness.cloud.service.uploads import Uploads
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.cloud.service.content import Content
     from harness.cloud.service.core import Core
-    from harness.cloud.service.state import ObjectInfo
+    from harness.cloud.service.state import ObjectInfo, UploadedPart
 
 SERVICE_BUCKETS = frozenset({PACKAGE_BUCKET, FIRMWARE_BUCKET})
 SECRET_BUCKETS = frozenset({DEPLOYMENT_BUCKET})  # camera credentials, for one device each
@@ -30,6 +31,7 @@ class Buckets:
         """`listeners` by bucket are told the key of what was put or removed."""
         self._core = core
         self._listeners = listeners
+        self.uploads = Uploads(core)
 
     def get(self, name: str) -> Bucket | None:
         return self._core.store.buckets.get(name)
@@ -54,6 +56,9 @@ class Buckets:
         return bucket
 
     def delete(self, name: str) -> None:
+        """Uploads into it that are under way go with it; their files go at the next start."""
+        for identifier, _ in self.uploads.into(name):
+            self.uploads.forget(identifier)
         del self._core.store.buckets[name]
         self._core.store.commit()
 
@@ -64,6 +69,13 @@ class Buckets:
     def put(self, bucket: str, key: str, content: Content, info: ObjectInfo | None = None) -> None:
         self._core.objects.put(bucket, key, content, info)
         self._changed(bucket, key)
+
+    def complete(self, identifier: str, content: Content, info: ObjectInfo) -> list[UploadedPart]:
+        """An upload becomes its object, in one commit; the parts, whose files may then go."""
+        upload = self.uploads.get(identifier)
+        parts = self.uploads.forget(identifier)
+        self.put(upload.bucket, upload.key, content, info)
+        return parts
 
     def remove(self, bucket: str, key: str) -> None:
         self._core.objects.remove(bucket, key)

@@ -250,6 +250,25 @@ class StoredObject:
     info: ObjectInfo = field(default_factory=ObjectInfo)
 
 
+@dataclass(frozen=True, slots=True)
+class MultipartUpload:
+    """An object that arrives in parts; `info` is what it will be, `modified_s` when it began."""
+
+    bucket: str
+    key: str
+    info: ObjectInfo
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedPart:
+    """A part that was acknowledged; `file` is its name among the contents."""
+
+    file: str
+    size_bytes: int
+    etag: str
+    modified_s: float
+
+
 @dataclass(slots=True)
 class Bucket:
     """A bucket that a client made. `policy` is the JSON text it was given."""
@@ -276,6 +295,8 @@ class Store:
     secrets: Records[Secret] = field(default_factory=dict)
     objects: Records[StoredObject] = field(default_factory=dict)
     buckets: Records[Bucket] = field(default_factory=dict)
+    uploads: Records[MultipartUpload] = field(default_factory=dict)
+    upload_parts: Records[UploadedPart] = field(default_factory=dict)  # by `part_id`
     device_names: dict[str, str] = field(init=False)
     package_names: dict[str, str] = field(init=False)
 

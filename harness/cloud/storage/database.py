@@ -77,12 +77,13 @@ class Database:
         return [name for (name,) in self._query(query)]
 
     def contents(self) -> set[str]:
-        """SHA-256 of the contents that are files."""
+        """Names of the contents that are files: SHA-256 of objects, and parts of uploads."""
         query = (
-            "SELECT DISTINCT json_extract(data, '$.sha256') FROM record"
+            "SELECT json_extract(data, '$.sha256') FROM record"
             " WHERE name = 'objects' AND json_extract(data, '$.inline') IS NULL"
+            " UNION SELECT json_extract(data, '$.file') FROM record WHERE name = 'upload_parts'"
         )
-        return {str(digest) for (digest,) in self._query(query)}
+        return {str(name) for (name,) in self._query(query)}
 
     def write(self, changes: Iterable[tuple[str, Change]]) -> None:
         """Changes of planes, in one transaction. Raises `sqlite3.Error`: then none is kept."""

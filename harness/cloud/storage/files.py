@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 from harness.cloud.service.content import BytesContent, FileContent, chunks
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 INLINE_BYTES_MAX = 1 << 14  # up to here a row costs less than a file, its name and their syncs
 _ETAG_LENGTH = 32  # where no upload gave one
 _PARTIAL = ".partial"
+_PART = "part-"
 
 
 class ContentFiles:
@@ -34,12 +36,15 @@ class ContentFiles:
         """Where to write a content that is still to become one."""
         return self._directory / f"{next(self._numbers)}{_PARTIAL}"
 
-    def keep(self, partial: Path, sha256: str) -> FileContent:
-        """Put a file that was written to a `partial` path on disk under its name. Blocks."""
+    def keep(self, partial: Path, name: str) -> FileContent:
+        """Put a file that was written to a `partial` path on disk under its name. Blocks.
+
+        The name of a whole content is its SHA-256.
+        """
         with partial.open("rb") as file:
             os.fsync(file.fileno())
             size_bytes = os.fstat(file.fileno()).st_size
-        path = self._directory / sha256
+        path = self._directory / name
         partial.replace(path)
         sync_directory(self._directory)
         return FileContent(path, size_bytes)
@@ -55,8 +60,12 @@ class ContentFiles:
                 file.write(chunk)
         return self.keep(partial, digest.hexdigest())
 
-    def find(self, sha256: str, size_bytes: int) -> FileContent:
-        return FileContent(self._directory / sha256, size_bytes)
+    def keep_part(self, partial: Path) -> FileContent:
+        """As `keep`, under a name that no other file has or had. Blocks."""
+        return self.keep(partial, f"{_PART}{uuid.uuid4().hex}")
+
+    def find(self, name: str, size_bytes: int) -> FileContent:
+        return FileContent(self._directory / name, size_bytes)
 
     def sweep(self, used: Set[str]) -> None:
         """Remove what nothing refers to: replaced contents, and uploads that a crash cut off."""

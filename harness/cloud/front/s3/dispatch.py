@@ -49,7 +49,7 @@ class S3:
         self._admission = admission
         self._storage = storage
         self._region = region
-        self.multipart = Multipart()
+        self.multipart = Multipart(planes)
         self._operations = self._table()
 
     def _table(self) -> Mapping[tuple[str, str, str], tuple[str, Operation]]:

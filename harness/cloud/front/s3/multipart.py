@@ -1,14 +1,14 @@
 """Multipart uploads: parts as files of their own until they become one object.
 
-What is under way is kept in memory: after a restart an upload has to begin anew.
+An upload and its parts are kept in the state, so it may go on after a restart. The file of a part
+is removed only when that it is not needed any more is on disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -20,55 +20,51 @@ from harness.cloud.front.s3 import document
 from harness.cloud.front.s3.call import Received
 from harness.cloud.front.s3.objects import copy_source, described, stored
 from harness.cloud.service.content import FileContent, JoinedContent, chunks
+from harness.cloud.service.state import UploadedPart
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from xml.etree import ElementTree as ET
 
+    from harness.cloud.front.planes import Planes
     from harness.cloud.front.s3.call import Call
     from harness.cloud.service.content import Content
+    from harness.cloud.service.plane import ControlPlane
     from harness.cloud.service.state import ObjectInfo
+    from harness.cloud.service.uploads import Uploads
 
 UPLOADS_MAX = 1000
 PARTS_MAX = 10_000
 PART_BYTES_MIN = 5 << 20  # of every part but the last
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, slots=True)
 class Pending:
-    """An upload under way; `parts` by number."""
+    """An upload under way, and the plane whose bucket it goes into."""
 
-    bucket: str
-    key: str
-    account: str
+    id: str
+    plane: ControlPlane
     info: ObjectInfo
-    parts: dict[int, Received] = field(default_factory=dict)
 
-    def discard(self) -> None:
-        for part in self.parts.values():
-            _remove(part.content)
-        self.parts.clear()
+    @property
+    def uploads(self) -> Uploads:
+        return self.plane.buckets.uploads
 
 
 class Multipart:
     """All uploads under way on this endpoint."""
 
-    def __init__(self) -> None:
-        self._uploads: dict[str, Pending] = {}
-
-    def close(self) -> None:
-        for upload in self._uploads.values():
-            upload.discard()
-        self._uploads.clear()
+    def __init__(self, planes: Planes) -> None:
+        self._planes = planes
 
     async def create(self, call: Call) -> web.StreamResponse:
         call.allow("s3:PutObject", name=call.name)
         plane = call.plane()
-        if len(self._uploads) >= UPLOADS_MAX:
+        if sum(len(one.buckets.uploads) for one in self._planes) >= UPLOADS_MAX:
             message = f"More than {UPLOADS_MAX} multipart uploads are under way."
             raise ObjectError(503, "SlowDown", message)
-        identifier = uuid.uuid4().hex
         info = described(call, "", plane.clock_s, "")
-        self._uploads[identifier] = Pending(call.bucket, call.name, plane.account, info)
+        identifier = plane.buckets.uploads.begin(call.bucket, call.name, info)
         values = {"Bucket": call.bucket, "Key": call.name, "UploadId": identifier}
         return document.answer("InitiateMultipartUploadResult", values)
 
@@ -78,7 +74,7 @@ class Multipart:
         if "x-amz-copy-source" in call.request.headers:
             return await self._copy_part(call, upload, number)
         received = await call.receive(part=True)
-        self._keep(call, upload, number, received)
+        await _keep(call, upload, number, received)
         return web.Response(
             headers={"ETag": f'"{received.etag}"', "x-amz-checksum-crc32": received.crc32}
         )
@@ -86,26 +82,26 @@ class Multipart:
     async def complete(self, call: Call) -> web.StreamResponse:
         """The parts that the request lists, in order, become the object."""
         call.allow("s3:PutObject", name=call.name)
-        upload, plane = self._get(call), call.plane()
+        upload = self._get(call)
         root = document.read(await call.document())
-        parts = _listed(upload, root)
-        joined = JoinedContent(tuple(part.content for part in parts))
-        content = await asyncio.to_thread(call.storage.files.add, joined)
-        if self._uploads.pop(call.query["uploadId"], None) is None:
+        files = call.storage.files
+        parts = _listed(upload.uploads.parts(upload.id), root)
+        joined = JoinedContent(tuple(files.find(part.file, part.size_bytes) for part in parts))
+        content = await asyncio.to_thread(files.add, joined)
+        if upload.id not in upload.uploads:
             raise _no_upload()  # completed or aborted meanwhile
         digests = b"".join(bytes.fromhex(part.etag) for part in parts)
         etag = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
-        info = replace(upload.info, etag=etag, modified_s=plane.clock_s)
-        plane.buckets.put(call.bucket, call.name, content, info)
-        upload.discard()
+        info = replace(upload.info, etag=etag, modified_s=upload.plane.clock_s)
+        await _remove(call, upload.plane.buckets.complete(upload.id, content, info))
         values = {"Location": f"/{call.bucket}/{call.name}", "Bucket": call.bucket}
         values |= {"Key": call.name, "ETag": f'"{etag}"'}
         return document.answer("CompleteMultipartUploadResult", values)
 
     async def abort(self, call: Call) -> web.StreamResponse:
         call.allow("s3:AbortMultipartUpload", name=call.name)
-        self._get(call).discard()
-        del self._uploads[call.query["uploadId"]]
+        upload = self._get(call)
+        await _remove(call, upload.uploads.abort(upload.id))
         return web.Response(status=204)
 
     async def list_parts(self, call: Call) -> web.StreamResponse:
@@ -115,25 +111,23 @@ class Multipart:
             {
                 "PartNumber": number,
                 "ETag": f'"{part.etag}"',
-                "Size": part.content.size_bytes,
-                "LastModified": document.iso(upload.info.modified_s),
+                "Size": part.size_bytes,
+                "LastModified": document.iso(part.modified_s),
             }
-            for number, part in sorted(upload.parts.items())
+            for number, part in upload.uploads.parts(upload.id).items()
         ]
         values = {"Bucket": call.bucket, "Key": call.name, "UploadId": call.query["uploadId"]}
         return document.answer("ListPartsResult", {**values, "IsTruncated": "false", "Part": parts})
 
     async def list_uploads(self, call: Call) -> web.StreamResponse:
         call.allow("s3:ListBucketMultipartUploads")
-        call.plane()
         uploads = [
             {
                 "Key": upload.key,
                 "UploadId": identifier,
                 "Initiated": document.iso(upload.info.modified_s),
             }
-            for identifier, upload in self._uploads.items()
-            if upload.bucket == call.bucket
+            for identifier, upload in call.plane().buckets.uploads.into(call.bucket)
         ]
         values = {"Bucket": call.bucket, "IsTruncated": "false", "Upload": uploads}
         return document.answer("ListMultipartUploadsResult", values)
@@ -142,30 +136,42 @@ class Multipart:
         content, _ = stored(call, *copy_source(call))
         window = _copy_range(call.request.headers.get("x-amz-copy-source-range"), content)
         part = await asyncio.to_thread(_copied, call, content, *window)
-        self._keep(call, upload, number, part)
+        await _keep(call, upload, number, part)
         values = {"ETag": f'"{part.etag}"', "LastModified": document.iso(call.plane().clock_s)}
         return document.answer("CopyPartResult", values)
 
     def _get(self, call: Call) -> Pending:
-        upload = self._uploads.get(call.query["uploadId"])
-        if upload is None or (upload.bucket, upload.key) != (call.bucket, call.name):
-            raise _no_upload()
-        if upload.account != call.key.principal.account:
-            raise _no_upload()
-        return upload
-
-    def _keep(self, call: Call, upload: Pending, number: int, part: Received) -> None:
-        """A part that is sent again takes the place of the one before."""
-        if self._uploads.get(call.query["uploadId"]) is not upload:
-            _remove(part.content)  # completed or aborted meanwhile
-            raise _no_upload()
-        before = upload.parts.pop(number, None)
-        if before is not None:
-            _remove(before.content)
-        upload.parts[number] = part
+        """Raises `ObjectError`: who may not know of an upload is told that there is none."""
+        identifier, account = call.query["uploadId"], call.key.principal.account
+        for plane in self._planes:
+            if plane.account == account and identifier in plane.buckets.uploads:
+                found = plane.buckets.uploads.get(identifier)
+                if (found.bucket, found.key) == (call.bucket, call.name):
+                    return Pending(identifier, plane, found.info)
+        raise _no_upload()
 
 
-def _listed(upload: Pending, root: ET.Element) -> list[Received]:
+async def _keep(call: Call, upload: Pending, number: int, received: Received) -> None:
+    """A part that is sent again takes the place of the one before."""
+    content = received.content
+    assert isinstance(content, FileContent)
+    now_s = upload.plane.clock_s
+    part = UploadedPart(content.path.name, content.size_bytes, received.etag, now_s)
+    if upload.id not in upload.uploads:
+        await _remove(call, [part])  # completed or aborted meanwhile
+        raise _no_upload()
+    before = upload.uploads.put_part(upload.id, number, part)
+    if before is not None:
+        await _remove(call, [before])
+
+
+async def _remove(call: Call, parts: Sequence[UploadedPart]) -> None:
+    await call.storage.kept()
+    for part in parts:
+        call.storage.files.find(part.file, part.size_bytes).path.unlink(missing_ok=True)
+
+
+def _listed(uploaded: Mapping[int, UploadedPart], root: ET.Element) -> list[UploadedPart]:
     """The parts that make up the object, which must be in order and as uploaded."""
     wanted = [
         (_number(part.findtext("PartNumber") or ""), (part.findtext("ETag") or "").strip('"'))
@@ -177,7 +183,7 @@ def _listed(upload: Pending, root: ET.Element) -> list[Received]:
     if numbers != sorted(set(numbers)):
         message = "The list of parts was not in ascending order."
         raise ObjectError(400, "InvalidPartOrder", message)
-    parts = [upload.parts.get(number) for number in numbers]
+    parts = [uploaded.get(number) for number in numbers]
     found = [
         part
         for part, (_, etag) in zip(parts, wanted, strict=True)
@@ -186,7 +192,7 @@ def _listed(upload: Pending, root: ET.Element) -> list[Received]:
     if len(found) != len(wanted):
         message = "One or more of the specified parts could not be found."
         raise ObjectError(400, "InvalidPart", message)
-    if any(part.content.size_bytes < PART_BYTES_MIN for part in found[:-1]):
+    if any(part.size_bytes < PART_BYTES_MIN for part in found[:-1]):
         message = "Your proposed upload is smaller than the minimum allowed size"
         raise ObjectError(400, "EntityTooSmall", message)
     return found
@@ -220,8 +226,3 @@ def _number(text: str) -> int:
 
 def _no_upload() -> ObjectError:
     return ObjectError(404, "NoSuchUpload", "The specified upload does not exist.")
-
-
-def _remove(content: Content) -> None:
-    if isinstance(content, FileContent):
-        content.path.unlink(missing_ok=True)
