@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp import web
 
@@ -18,6 +18,8 @@ from harness.cloud.front.tls import peer_of
 from harness.errors import Corrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from harness.cloud.access.keyring import Keyring
     from harness.cloud.front.listener import Log
     from harness.cloud.front.planes import Planes
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 TELEMETRY = "/telemetry"
+Feed: TypeAlias = "Callable[[str, str], None]"  # hands telemetry of an account and region on
 CREDENTIALS = "/credentials/"  # of an application instance
 SERVICE = "panorama.amazonaws.com"
 
@@ -33,7 +36,17 @@ SERVICE = "panorama.amazonaws.com"
 class DeviceFront:
     """Every request is answered by the plane that the device belongs to."""
 
-    def __init__(self, planes: Planes, keyring: Keyring, directory: Directory, log: Log) -> None:
+    def __init__(
+        self,
+        planes: Planes,
+        keyring: Keyring,
+        directory: Directory,
+        log: Log,
+        feed: Feed,
+        kept: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._feed = feed
+        self._kept = kept
         self._planes = planes
         self._keyring = keyring
         self._directory = directory
@@ -50,7 +63,7 @@ class DeviceFront:
         if reason or plane is None:
             return object_error(request.method, 403, "AccessDenied", reason)
         if request.method == "POST" and request.path == TELEMETRY and plane.knows(peer.name):
-            return await _telemetry(request, plane, peer.name)
+            return await self._telemetry(request, plane, peer.name)
         if request.method not in ("GET", "HEAD"):
             status = 405 if plane.knows(peer.name) else 403  # a claim is no device yet
             return object_error(request.method, status, "MethodNotAllowed", "Devices read.")
@@ -65,6 +78,20 @@ class DeviceFront:
             message = "The specified key does not exist."
             return object_error(request.method, 404, "NoSuchKey", message)
         return await send(request, content)
+
+    async def _telemetry(
+        self, request: web.Request, plane: ControlPlane, thing: str
+    ) -> web.Response:
+        """Acknowledged once it is on disk."""
+        try:
+            plane.told(thing, json.loads(await read_body(request)))
+        except ApiError as error:
+            return web.json_response({"message": error.message}, status=error.status)
+        except (Corrupt, ValueError, RecursionError) as error:
+            return web.json_response({"message": str(error)}, status=400)
+        self._feed(plane.account, plane.region)
+        await self._kept()
+        return web.json_response({})
 
     async def _credentials(self, plane: ControlPlane, thing: str, path: str) -> web.StreamResponse:
         """Temporary credentials of the role that an application was deployed with.
@@ -97,13 +124,3 @@ class DeviceFront:
                 "RoleArn": arn,
             }
         )
-
-
-async def _telemetry(request: web.Request, plane: ControlPlane, thing: str) -> web.Response:
-    try:
-        plane.told(thing, json.loads(await read_body(request)))
-    except ApiError as error:
-        return web.json_response({"message": error.message}, status=error.status)
-    except (Corrupt, ValueError, RecursionError) as error:
-        return web.json_response({"message": str(error)}, status=400)
-    return web.json_response({})

@@ -18,6 +18,8 @@ from harness.cloud.front.admission import split_target
 from harness.cloud.front.listener import CLIENT, OPERATION, read_body
 from harness.cloud.front.refusal import json_error, neighbour_refusal, query_error
 from harness.cloud.neighbour.export import OPERATIONS
+from harness.cloud.neighbour.kept import DATA
+from harness.cloud.neighbour.process import Keep
 from harness.cloud.service.telemetry import NAMESPACE
 from harness.errors import CapabilityMissing, PeerError
 
@@ -38,6 +40,7 @@ _logger = logging.getLogger(__name__)
 BODY_BYTES_MAX = 16 << 20
 JSON = "application/x-amz-json-1.1"
 _TELEMETRY = frozenset({"logs", "monitoring"})
+_FULL = "No more can be kept of what changes the neighbouring services in this state directory."
 _IDENTITIES = frozenset({"iam", "cloudformation"})  # what they change may be users and roles
 
 
@@ -69,7 +72,7 @@ class NeighbourFront:
             return _error(request, 501, "NotImplemented", f"{missing}: {missing.hint}")
         except PeerError as error:
             _logger.warning("control plane: %s", error)
-            message = "The neighbouring services ended; what they knew is lost. Ask again."
+            message = "The neighbouring services ended. They start anew when asked again."
             return _error(request, 503, "ServiceUnavailable", message)
 
     async def _carry_out(self, request: web.Request, claim: Claim) -> web.Response:
@@ -83,27 +86,37 @@ class NeighbourFront:
         request[CLIENT] = key.principal.arn
         account = key.principal.account
         authorize(key.principal, needed_of(service, action, given, account, region))
+        keep = _kept_as(service, action, request.method) if not reads else Keep.NOTHING
+        if keep is Keep.STATE and self._neighbours.full:
+            raise ApiError("LimitExceeded", 400, {"Message": _FULL})
         if service in _TELEMETRY:
-            await self._feed(account, region)
+            self.feed(account, region)
         if service == "logs" and action in OPERATIONS:
             document = await self._export.call(action, given, account, region)
             await self._storage.kept()
             return web.json_response(document, content_type=JSON)
         answer = await self._neighbours.forward(
-            request.method, request.raw_path, request.headers, body, account
+            request.method, request.raw_path, request.headers, body, account, keep
         )
+        await self._storage.kept()
         if service in _IDENTITIES and not reads:
             self._directory.forget()
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
-    async def _feed(self, account: str, region: str) -> None:
-        """What devices told since the last question, before it is answered."""
+    def feed(self, account: str, region: str) -> None:
+        """What devices told is handed on, to be kept and known to who asks."""
         plane = self._planes.find(account, region)
         if plane is None:
             return
         logs, metrics = plane.telemetry.collect()
         if logs or metrics:
-            await self._neighbours.ask("put", **put_document(account, region, logs, metrics))
+            self._neighbours.tell("put", **put_document(account, region, logs, metrics))
+
+
+def _kept_as(service: str, action: str, method: str) -> Keep:
+    if not action and method in ("GET", "HEAD"):  # of a service that names no actions
+        return Keep.NOTHING
+    return Keep.DATA if (service, action) in DATA else Keep.STATE
 
 
 def put_document(

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from harness.cloud.access.keyring import AccessKey, Keyring
     from harness.cloud.front.brokers import Broker
+    from harness.cloud.front.http_device import Feed
     from harness.cloud.front.listener import Log
     from harness.cloud.service.content import Content
     from harness.cloud.service.core import Record
@@ -220,30 +221,32 @@ class CloudServer:
         self._broker = self._make_broker(sockets["mqtt"], context)
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
-        self.neighbours = Neighbours(self._state_dir, self._clock)
+        self.neighbours = Neighbours(self._state_dir, self._clock, storage.requests(), storage.kept)
         stack.push_async_callback(self.neighbours.close)
         directory = Directory(self.neighbours)
-        api = self._api(stack, directory)
+        api, feed = self._api(directory)
         secured = api_context(identity, certificates) if self.tls else None
         await self._serve(stack, api, sockets["api"], secured)
-        device = DeviceFront(self.planes, self.keyring, directory, self._log).application
-        await self._serve(stack, device, sockets["https"], context)
+        device = DeviceFront(self.planes, self.keyring, directory, self._log, feed, storage.kept)
+        await self._serve(stack, device.application, sockets["https"], context)
         ticker = asyncio.create_task(self._expire(), name="cloud expiry")
         stack.push_async_callback(_end, ticker)
 
-    def _api(self, stack: AsyncExitStack, directory: Directory) -> web.Application:
-        """The endpoint for administrators, and what stands behind it."""
+    def _api(self, directory: Directory) -> tuple[web.Application, Feed]:
+        """The endpoint for administrators, and where behind it telemetry is handed on to."""
         admission = Admission(self.keyring, time.time, directory)
         s3 = S3(self.planes, admission, self._storage, self._region)
         sts = Sts(admission, self.keyring, directory)
-        export = LogExport(self.neighbours, self.planes.of_bucket, self._storage.files)
+        export = LogExport(
+            self.neighbours, self.planes.of_bucket, self.planes.find, self._storage.files
+        )
         beside = NeighbourFront(
             self.planes, admission, self.neighbours, directory, export, self._storage
         )
         front = ApiFront(
             self.planes, admission, self._storage, s3, sts, beside, self.health, self._log
         )
-        return front.application
+        return front.application, beside.feed
 
     def _make_broker(self, listener: socket.socket, context: ssl.SSLContext) -> Broker:
         kept = self._storage.kept

@@ -26,7 +26,7 @@ class Role:
 
 
 class Directory:
-    """Asks the neighbours, and only if they run: else there is no user and no role."""
+    """Asks the neighbours, and only if they know anything: else there is no user and no role."""
 
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
@@ -40,7 +40,7 @@ class Directory:
 
     async def key(self, key_id: str) -> AccessKey | None:
         """An active access key of a user."""
-        if not self._neighbours.running:
+        if not self._neighbours.known:
             return None
         if key_id not in self._keys:
             _make_room(self._keys)
@@ -49,7 +49,7 @@ class Directory:
         return self._keys[key_id]
 
     async def role(self, arn: str) -> Role | None:
-        if not self._neighbours.running:
+        if not self._neighbours.known:
             return None
         if arn not in self._roles:
             _make_room(self._roles)

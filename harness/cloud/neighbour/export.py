@@ -3,8 +3,8 @@
     <prefix>/aws-logs-write-test
     <prefix>/<task id>/<stream, slashes as hyphens>/000000.gz
 
-Each line is the event's time and its text. A task is done when CreateExportTask is answered;
-tasks are remembered until the server ends. Source: Amazon CloudWatch Logs User Guide,
+Each line is the event's time and its text. A task is done when CreateExportTask is answered.
+Source: Amazon CloudWatch Logs User Guide,
 "Exporting log data to Amazon S3".
 """
 
@@ -14,8 +14,6 @@ import asyncio
 import gzip
 import time
 import uuid
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.cloud.access.policy import Query, permits, read_policy
@@ -32,28 +30,25 @@ if TYPE_CHECKING:
 
 PREFIX = "exportedlogs"
 TEST_OBJECT = "aws-logs-write-test"
-TASKS_MAX = 500
 OPERATIONS = frozenset({"CreateExportTask", "DescribeExportTasks", "CancelExportTask"})
 FindBucket: TypeAlias = "Callable[[str], ControlPlane | None]"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    account: str
-    region: str
-    described: Mapping[str, Any]
 
 
 class LogExport:
     """The export tasks of all accounts and regions."""
 
     def __init__(
-        self, neighbours: Neighbours, find_bucket: FindBucket, files: ContentFiles
+        self,
+        neighbours: Neighbours,
+        find_bucket: FindBucket,
+        find: Callable[[str, str], ControlPlane | None],
+        files: ContentFiles,
     ) -> None:
+        """`find` gives the plane of an account and region."""
         self._neighbours = neighbours
         self._find_bucket = find_bucket
+        self._find = find
         self._files = files
-        self._tasks: deque[Task] = deque(maxlen=TASKS_MAX)
 
     async def call(
         self, operation: str, given: Mapping[str, Any], account: str, region: str
@@ -97,17 +92,16 @@ class LogExport:
             },
         }
         kept = {name: value for name, value in described.items() if value is not None}
-        self._tasks.append(Task(account, region, kept))
+        plane.exports.add(kept)
         return {"taskId": task}
 
     def _describe(self, given: Mapping[str, Any], account: str, region: str) -> dict[str, Any]:
         identifier, code = given.get("taskId"), given.get("statusCode")
+        plane = self._find(account, region)
         found = [
-            task.described
-            for task in self._tasks
-            if (task.account, task.region) == (account, region)
-            and identifier in (None, task.described["taskId"])
-            and code in (None, task.described["status"]["code"])
+            task
+            for task in (plane.exports.described() if plane is not None else ())
+            if identifier in (None, task["taskId"]) and code in (None, task["status"]["code"])
         ]
         if identifier is not None and not found:
             raise _refused("ResourceNotFoundException", "The specified export task does not exist.")

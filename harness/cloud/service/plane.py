@@ -25,6 +25,7 @@ from harness.cloud.service.core import (
 )
 from harness.cloud.service.devices import CLAIM_PREFIX, Devices
 from harness.cloud.service.executions import Executions
+from harness.cloud.service.exports import ExportTasks
 from harness.cloud.service.instances import Instances
 from harness.cloud.service.jobs import Jobs, payload_key
 from harness.cloud.service.nodes import Nodes
@@ -96,6 +97,7 @@ class ControlPlane:
         self._provisioning = Provisioning(core, self._devices, wall)
         executions = Executions(core, self._devices)
         self._jobs = Jobs(core, self._devices, executions)
+        self.exports = ExportTasks(core)
         self.buckets = Buckets(core, {FIRMWARE_BUCKET: self._jobs.take_firmware})
         self._packages = Packages(core)
         self._package_jobs = PackageJobs(core, self._packages)

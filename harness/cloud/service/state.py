@@ -269,6 +269,13 @@ class UploadedPart:
     modified_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ExportTask:
+    """A log group that was exported, as DescribeExportTasks tells it."""
+
+    described: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Bucket:
     """A bucket that a client made. `policy` is the JSON text it was given."""
@@ -297,6 +304,7 @@ class Store:
     buckets: Records[Bucket] = field(default_factory=dict)
     uploads: Records[MultipartUpload] = field(default_factory=dict)
     upload_parts: Records[UploadedPart] = field(default_factory=dict)  # by `part_id`
+    export_tasks: Records[ExportTask] = field(default_factory=dict)
     device_names: dict[str, str] = field(init=False)
     package_names: dict[str, str] = field(init=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.cloud.storage.files import sync_directory
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FILE = "state.db"
+NEIGHBOURS = "neighbours"  # what stands in a plane's place for the services beside all of them
 _LOCK = "lock"
 _APPLICATION_ID = 0x48494C43  # "HILC": no other SQLite file is taken for one of ours
 _SCHEMA = """
@@ -84,6 +86,22 @@ class Database:
             " UNION SELECT json_extract(data, '$.file') FROM record WHERE name = 'upload_parts'"
         )
         return {str(name) for (name,) in self._query(query)}
+
+    def measure_requests(self) -> Iterator[tuple[int, int, bool]]:
+        """Number and bytes of the requests to neighbouring services; whether it only adds data."""
+        query = (
+            "SELECT id, length(data), json_extract(data, '$.data') FROM record"
+            " WHERE plane = ? ORDER BY seq"
+        )
+        for number, size, data in self._query(query, NEIGHBOURS):
+            yield int(number), int(size), bool(data)
+
+    def requests(self) -> Iterator[tuple[int, bytes]]:
+        """Those that are on disk, in order, from any thread: by a connection of its own."""
+        query = "SELECT id, CAST(data AS BLOB) FROM record WHERE plane = ? ORDER BY seq"
+        with closing(sqlite3.connect(self._path, check_same_thread=False)) as connection:
+            for number, data in connection.execute(query, (NEIGHBOURS,)):
+                yield int(number), data
 
     def write(self, changes: Iterable[tuple[str, Change]]) -> None:
         """Changes of planes, in one transaction. Raises `sqlite3.Error`: then none is kept."""

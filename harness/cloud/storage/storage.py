@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from harness.cloud.service.state import KeptStore
-from harness.cloud.storage.database import Database, StateInUse
+from harness.cloud.storage.database import NEIGHBOURS, Database, StateInUse
 from harness.cloud.storage.files import ContentFiles, FileObjects
 from harness.cloud.storage.journal import Journal
+from harness.cloud.storage.requests import RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,15 @@ class Storage:
 
     def planes(self) -> list[str]:
         """Names of the planes that something is kept of."""
-        return self._database.planes()
+        return [name for name in self._database.planes() if name != NEIGHBOURS]
+
+    def requests(self) -> RequestLog:
+        """What is kept of the neighbouring services. To be taken once."""
+        return RequestLog(
+            self._database.measure_requests(),
+            _Entry(self._journal, NEIGHBOURS).append,
+            self._database.requests,
+        )
 
     def store(self, plane: str) -> KeptStore:
         """What is kept of a plane. To be taken once."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import psutil
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from harness.cloud.neighbour.process import LOG, NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +37,7 @@ class Service:
     def __init__(self, state: Path, parent: subprocess.Popen[str]) -> None:
         self._state = state
         self._parent = parent
-        self._url = ""
+        self.url = ""
         self.pid = 0
 
     def start(self) -> None:
@@ -41,7 +46,7 @@ class Service:
         self._parent.stdin.write("start\n")
         self._parent.stdin.flush()
         place = json.loads(self._parent.stdout.readline())
-        self.pid, self._url = place["pid"], place["api_url"]
+        self.pid, self.url = place["pid"], place["api_url"]
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -55,7 +60,7 @@ class Service:
         return boto3.client(
             service,
             region_name="us-east-1",
-            endpoint_url=self._url,
+            endpoint_url=self.url,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             config=Config(retries={"max_attempts": 0}, read_timeout=WAIT_S),
@@ -128,3 +133,117 @@ def test_what_became_of_an_upload_is_known_too(service: Service, tmp_path: Path)
     with pytest.raises(ClientError, match="NoSuchUpload"):
         s3.upload_part(Body=b"x", **part)
     assert list((tmp_path / "state" / "objects").iterdir()) == []
+
+
+# --- the neighbouring services -------------------------------------------------------------
+
+neighbours = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in NEEDED),
+    reason="the neighbouring services are not installed: pip install '.[neighbours]'",
+)
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"},
+        ],
+    }
+)
+TEMPLATE = json.dumps(
+    {
+        "Resources": {
+            "Topic": {"Type": "AWS::SNS::Topic"},
+            "Role": {
+                "Type": "AWS::IAM::Role",
+                "Properties": {"AssumeRolePolicyDocument": json.loads(TRUST)},
+            },
+        }
+    }
+)
+
+
+def seen(service: Service) -> dict[str, Any]:
+    """Everything that was made, as a client is told of it."""
+    iam, secrets, logs = (service.client(name) for name in ("iam", "secretsmanager", "logs"))
+    metrics, stacks = service.client("cloudwatch"), service.client("cloudformation")
+    secret = secrets.get_secret_value(SecretId="door")
+    answers = {
+        "role": iam.get_role(RoleName="reader")["Role"],
+        "roles": iam.list_roles()["Roles"],
+        "keys": iam.list_access_keys(UserName="ann")["AccessKeyMetadata"],
+        "policy": iam.get_policy(PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")["Policy"],
+        "secret": [secret[name] for name in ("ARN", "VersionId", "SecretString", "CreatedDate")],
+        "groups": logs.describe_log_groups()["logGroups"],
+        "events": logs.get_log_events(logGroupName="/mine", logStreamName="s")["events"],
+        "alarms": [
+            {**alarm, "AlarmConfigurationUpdatedTimestamp": None, "StateUpdatedTimestamp": None}
+            for alarm in metrics.describe_alarms()["MetricAlarms"]
+        ],
+        "points": metrics.list_metrics(Namespace="Mine")["Metrics"],
+        "stacks": stacks.describe_stacks()["Stacks"],
+        "resources": stacks.list_stack_resources(StackName="one")["StackResourceSummaries"],
+        "repositories": service.client("ecr").describe_repositories()["repositories"],
+    }
+    return {name: json.loads(json.dumps(one, default=str)) for name, one in answers.items()}
+
+
+@neighbours
+def test_neighbours_know_everything_again(service: Service, tmp_path: Path) -> None:
+    iam = service.client("iam")
+    iam.create_role(RoleName="reader", AssumeRolePolicyDocument=TRUST)
+    iam.create_user(UserName="ann")
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    service.client("secretsmanager").create_secret(Name="door", SecretString="hidden")
+    logs = service.client("logs")
+    logs.create_log_group(logGroupName="/mine")
+    service.again()  # in the middle of it
+    logs = service.client("logs")
+    logs.create_log_stream(logGroupName="/mine", logStreamName="s")
+    event = {"timestamp": int(time.time() * 1000), "message": "a line"}
+    logs.put_log_events(logGroupName="/mine", logStreamName="s", logEvents=[event])
+    metrics = service.client("cloudwatch")
+    metrics.put_metric_alarm(
+        AlarmName="slow", Namespace="Mine", MetricName="fps", Period=60, EvaluationPeriods=1,
+        Threshold=1.0, ComparisonOperator="LessThanThreshold", Statistic="Average",
+    )  # fmt: skip
+    metrics.put_metric_data(Namespace="Mine", MetricData=[{"MetricName": "fps", "Value": 15.0}])
+    service.client("cloudformation").create_stack(StackName="one", TemplateBody=TEMPLATE)
+    service.client("ecr").create_repository(repositoryName="counter")
+    before = seen(service)
+    service.again()
+    identity = boto3.client(
+        "sts",
+        region_name="us-east-1",
+        endpoint_url=service.url,
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    assert identity.get_caller_identity()["Arn"].endswith(":user/ann"), "its key is the same too"
+    assert seen(service) == before
+    state = tmp_path / "state"
+    assert {path.stat().st_mode & 0o077 for path in state.glob("state.db*")} == {0}
+    assert b"hidden" not in (state / LOG).read_bytes()
+
+
+@neighbours
+def test_neighbours_that_end_start_with_what_they_knew(service: Service) -> None:
+    iam = service.client("iam")
+    made = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=TRUST)["Role"]
+    (child,) = psutil.Process(service.pid).children()
+    child.kill()
+    child.wait(WAIT_S)
+    assert iam.get_role(RoleName="reader")["Role"]["RoleId"] == made["RoleId"]
+
+
+@neighbours
+def test_messages_that_were_taken_do_not_come_back(service: Service) -> None:
+    queues = service.client("sqs")
+    url = queues.create_queue(QueueName="mine")["QueueUrl"]
+    for body in ("first", "second"):
+        queues.send_message(QueueUrl=url, MessageBody=body)
+    (message,) = queues.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
+    queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    service.again()
+    queues = service.client("sqs")
+    (left,) = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert {message["Body"], left["Body"]} == {"first", "second"}

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import io
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from harness.cloud.front.server import CloudServer
 from harness.cloud.neighbour.process import NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 installed = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in NEEDED),
@@ -112,6 +115,38 @@ async def test_lines_and_metrics_of_a_device_are_in_cloudwatch(
         ("ApplicationErrors", "ApplicationInstanceName", "counter-north"),
         ("ApplicationErrors", "ApplicationInstanceId", instance),
     }
+
+
+@installed
+async def test_what_a_device_was_thanked_for_outlasts_the_service(
+    cloud: Any, boto: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Whether anybody had asked for it or not."""
+
+    def server() -> CloudServer:
+        return CloudServer(
+            state_dir=tmp_path / "again",
+            draw=random.SystemRandom(),
+            record=lambda *_: None,
+            keys=[("123456789012", cloud.server.root_key.id, cloud.server.root_key.secret)],
+        )
+
+    told = {"sent_s": 1.0, "logs": [{"application": "", "stream": "occ_log", "lines": [[0, "up"]]}]}
+    first = server()
+    async with first:
+        cloud.server = first
+        device, credentials = await cloud.register("north")
+        assert (await ask(cloud, credentials, "POST", "/telemetry", told))[0] == 200
+        assert not first.neighbours.running
+    for times in (1, 2):
+        again = server()
+        async with again:
+            cloud.server = again
+            logs = boto("logs", timeout_s=WAIT_S)
+            where = {"logGroupName": f"/aws/panorama/devices/{device}", "logStreamName": "occ_log"}
+            events = (await cloud.call(logs, "get_log_events", **where))["events"]
+            assert [event["message"] for event in events] == ["up"] * times
+            assert (await ask(cloud, credentials, "POST", "/telemetry", told))[0] == 200
 
 
 async def test_telemetry_that_is_none_and_of_nobody(

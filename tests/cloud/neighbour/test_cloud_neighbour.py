@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from harness.cloud.neighbour.process import LOG, NEEDED, Neighbours
+from harness.cloud.storage.requests import RequestLog
 from harness.errors import CapabilityMissing
 
 if TYPE_CHECKING:
@@ -266,8 +267,18 @@ async def test_what_is_not_installed_says_so(
 # --- the process ---------------------------------------------------------------------------
 
 
+def unkept(directory: Path) -> Neighbours:
+    """With nothing kept from before, nor for later."""
+
+    async def kept() -> None:
+        pass
+
+    log = RequestLog((), lambda changes: None, lambda: ())
+    return Neighbours(directory, time.time, log, kept)
+
+
 async def test_the_process_is_closed_to_others_and_comes_back(tmp_path: Path) -> None:
-    neighbours = Neighbours(tmp_path, time.time)
+    neighbours = unkept(tmp_path)
     try:
         assert await neighbours.ask("role", arn="arn:aws:iam::123456789012:role/none") is None
         pid = neighbours.pid
@@ -295,11 +306,15 @@ def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> N
     script = (
         "import asyncio, pathlib, time\n"
         "from harness.cloud.neighbour.process import Neighbours\n"
+        "from harness.cloud.storage.storage import Storage\n"
         "async def main():\n"
-        f"    neighbours = Neighbours(pathlib.Path({str(tmp_path)!r}), time.time)\n"
-        "    await neighbours.ask('role', arn='')\n"
-        "    print(neighbours.pid, flush=True)\n"
-        "    await asyncio.sleep(60)\n"
+        f"    path = pathlib.Path({str(tmp_path)!r})\n"
+        "    async with Storage(path) as storage:\n"
+        "        log = storage.requests()\n"
+        "        neighbours = Neighbours(path, time.time, log, storage.kept)\n"
+        "        await neighbours.ask('role', arn='')\n"
+        "        print(neighbours.pid, flush=True)\n"
+        "        await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
     with subprocess.Popen(
@@ -316,7 +331,7 @@ async def test_without_its_packages_it_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    neighbours = Neighbours(tmp_path, time.time)
+    neighbours = unkept(tmp_path)
     with pytest.raises(CapabilityMissing, match="need moto, flask"):
         await neighbours.ask("role", arn="")
     await neighbours.close()

@@ -23,9 +23,16 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from harness.cloud.neighbour.host import alarms, clock, resource
+from harness.cloud.neighbour.host import alarms, chance, clock, outside, resource
 from harness.cloud.neighbour.host.questions import QUESTIONS
-from harness.cloud.neighbour.protocol import PATH, TIME_HEADER, WORD_HEADER
+from harness.cloud.neighbour.protocol import (
+    AGAIN_HEADER,
+    PATH,
+    SEED_HEADER,
+    TIME_HEADER,
+    WALL_HEADER,
+    WORD_HEADER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,11 +52,19 @@ class Host:
         if not hmac.compare_digest(environ.get(_key(WORD_HEADER), ""), self._word):
             start("403 Forbidden", [("Content-Length", "0")])
             return []
-        with clock.set_to(float(environ[_key(TIME_HEADER)])):
+        wall_s = environ.get(_key(WALL_HEADER))
+        with (
+            clock.set_to(float(environ[_key(TIME_HEADER)]), float(wall_s) if wall_s else None),
+            outside.told_before(_key(AGAIN_HEADER) in environ),
+        ):
             path = environ.get("PATH_INFO", "")
-            if path.startswith(PATH):
+            asks = path.startswith(PATH)
+            if not asks:
+                alarms.advance()
+            if seed := environ.get(_key(SEED_HEADER)):
+                chance.seed(seed)
+            if asks:
                 return _answer(path.removeprefix(PATH), environ, start)
-            alarms.advance()
             answered: Iterable[bytes] = self._moto(environ, start)
             return answered
 
@@ -79,6 +94,8 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=(stdin,), daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     clock.install()
+    chance.install()
+    outside.install()
     alarms.install()
     server = make_server(
         "127.0.0.1",
