@@ -30,6 +30,7 @@ from harness.cloud.front.x509 import X509Authority
 from harness.cloud.neighbour.directory import Directory
 from harness.cloud.neighbour.export import LogExport
 from harness.cloud.neighbour.process import Neighbours
+from harness.cloud.neighbour.secrets import CameraSecrets
 from harness.cloud.service.core import Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
 from harness.cloud.storage.storage import Storage
@@ -221,7 +222,10 @@ class CloudServer:
         self._broker = self._make_broker(sockets["mqtt"], context)
         stack.push_async_callback(self._broker.stop)
         await self._broker.start()
-        self.neighbours = Neighbours(self._state_dir, self._clock, storage.requests(), storage.kept)
+        secrets = CameraSecrets(self.planes)
+        self.neighbours = Neighbours(
+            self._state_dir, self._clock, storage.requests(), storage.kept, secrets
+        )
         stack.push_async_callback(self.neighbours.close)
         directory = Directory(self.neighbours)
         api, feed = self._api(directory)

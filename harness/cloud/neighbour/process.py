@@ -46,6 +46,7 @@ from harness.errors import CapabilityMissing, LinkDown, PeerError, PeerTimeout
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
+    from harness.cloud.neighbour.secrets import CameraSecrets
     from harness.cloud.storage.requests import RequestLog
 
 _logger = logging.getLogger(__name__)
@@ -79,6 +80,10 @@ class Answer:
     body: bytes
 
 
+class _Ended(LinkDown):
+    """The process is no more."""
+
+
 class Neighbours:
     """`clock` is the service's. What the process complains of goes to `directory`.
 
@@ -91,11 +96,13 @@ class Neighbours:
         clock: Callable[[], float],
         log: RequestLog,
         kept: Callable[[], Awaitable[None]],
+        secrets_made: CameraSecrets,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._log = log
         self._kept = kept
+        self._secrets = secrets_made
         self._word = secrets.token_urlsafe(32)
         self._lock = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
@@ -186,16 +193,30 @@ class Neighbours:
     ) -> Answer:
         """One request at a time: moto was not made for more."""
         async with self._lock:
-            await self._start_once()
-            while self._untold:
-                await self._send(self._untold.popleft()[1])
-            request = self._request(method, target, headers, body, keep)
-            answer = await self._send(request)
+            try:
+                request, answer = await self._answered(method, target, headers, body, keep)
+            except _Ended:  # and with it whatever it had changed
+                request, answer = await self._answered(method, target, headers, body, keep)
             if keep is not Keep.NOTHING and answer.status < 400:
                 kept = kept_form(request, answer.body)
                 if kept is not None:
                     self._log.append(kept)
             return answer
+
+    async def _answered(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, keep: Keep
+    ) -> tuple[ChangingRequest, Answer]:
+        await self._start_once()
+        await self._tell_secrets()
+        while self._untold:
+            await self._send(self._untold.popleft()[1])
+        request = self._request(method, target, headers, body, keep)
+        return request, await self._send(request)
+
+    async def _tell_secrets(self) -> None:
+        if untold := self._secrets.untold():
+            body = json.dumps({"secrets": untold}).encode()
+            await self._send(self._request("POST", PATH + "secrets", {}, body, Keep.NOTHING))
 
     async def _send(self, request: ChangingRequest, *, again: bool = False) -> Answer:
         """A process that fails is stopped: what it knows may be more than what is kept."""
@@ -227,7 +248,7 @@ class Neighbours:
         except TimeoutError:
             raise PeerTimeout(f"{what}: no answer") from None
         except aiohttp.ClientError as error:
-            raise LinkDown(f"{what}: {error}") from None
+            raise _Ended(f"{what}: {error}") from None
         if len(data) > ANSWER_BYTES_MAX:
             raise LinkDown(f"{what}: answer above {ANSWER_BYTES_MAX} bytes")
         return Answer(response.status, kept, data)
@@ -246,6 +267,8 @@ class Neighbours:
 
     async def _remember(self) -> None:
         """Send again what is kept."""
+        self._secrets.forget()
+        await self._tell_secrets()
         await self._kept()
         last, refused, began_s = self._log.last, 0, time.monotonic()
         rows = self._log.read()

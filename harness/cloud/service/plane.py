@@ -6,6 +6,7 @@ directly. What it says of a device follows what the device reports, never how of
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.topic import THINGS
@@ -235,6 +236,17 @@ class ControlPlane:
                 self.telemetry.receive(device, document)
             finally:
                 self._core.store.forget()
+
+    def camera_secrets(self, after: int) -> list[tuple[str, Mapping[str, str], float]]:
+        """Credentials of cameras beyond the first `after`: name, values, when they were given."""
+        store = self._core.store
+        made = [
+            (name, secret.values) for name, secret in islice(store.secrets.items(), after, None)
+        ]
+        jobs = store.template_jobs
+        found = [(name, values, jobs[name].created_s) for name, values in made]
+        store.forget()
+        return found
 
     def role_of(self, thing: str, instance: str) -> str:
         """The role given to an application of a device; empty when it has none, or is no such."""

@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from harness.cloud.neighbour.process import LOG, NEEDED, Neighbours
+from harness.cloud.neighbour.secrets import CameraSecrets
 from harness.cloud.storage.requests import RequestLog
 from harness.errors import CapabilityMissing
 
@@ -274,7 +275,7 @@ def unkept(directory: Path) -> Neighbours:
         pass
 
     log = RequestLog((), lambda changes: None, lambda: ())
-    return Neighbours(directory, time.time, log, kept)
+    return Neighbours(directory, time.time, log, kept, CameraSecrets(()))
 
 
 async def test_the_process_is_closed_to_others_and_comes_back(tmp_path: Path) -> None:
@@ -306,12 +307,14 @@ def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> N
     script = (
         "import asyncio, pathlib, time\n"
         "from harness.cloud.neighbour.process import Neighbours\n"
+        "from harness.cloud.neighbour.secrets import CameraSecrets\n"
         "from harness.cloud.storage.storage import Storage\n"
         "async def main():\n"
         f"    path = pathlib.Path({str(tmp_path)!r})\n"
         "    async with Storage(path) as storage:\n"
         "        log = storage.requests()\n"
-        "        neighbours = Neighbours(path, time.time, log, storage.kept)\n"
+        "        secrets = CameraSecrets(())\n"
+        "        neighbours = Neighbours(path, time.time, log, storage.kept, secrets)\n"
         "        await neighbours.ask('role', arn='')\n"
         "        print(neighbours.pid, flush=True)\n"
         "        await asyncio.sleep(60)\n"
