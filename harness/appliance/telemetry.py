@@ -2,7 +2,8 @@
 
 It hears what programs note and what applications print, gathers lines for a while and sends them
 together. Without a link they wait, the oldest giving way, and what was dropped is said. Names of
-streams and metrics are those of the vendor's developer guide, "Monitoring resources".
+streams and metrics are those of the vendor's developer guide, "Monitoring resources"; what is
+written to them is ours, and says what has happened.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from harness.appliance.effect import (
     UploadEvery,
 )
 from harness.appliance.firmware import Online
+from harness.appliance.image import version_key
 from harness.errors import PeerError, PeerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from harness.appliance.firmware import Firmware
 
@@ -37,6 +39,21 @@ ACTIVE_EVERY_S = 60.0
 LINES_MAX = 2000  # that wait
 LINE_LENGTH_MAX = 4096
 PIECE_BYTES_MAX = 1 << 17  # of one upload
+KERN_LOG_SINCE = "4.3.45"  # the vendor's change log
+STREAMS = (
+    "occ_log", "ota_log", "syslog", "kern_log", "logging_setup_logs", "cloudwatch_agent_logs",
+    "shadow_log",
+)  # fmt: skip
+_SHADOW = {  # the status that is reported when an event is noted
+    "app.installed": "STARTING",
+    "app.install-failed": "INSTALL_ERROR",
+    "node.started": "RUNNING",
+}
+_MEDIA = {  # what an event means to the media service of an application
+    "node.started": "INFO streams are opened",
+    "node.ended": "WARN streams are closed",
+    "node.signalled": "INFO streams are",
+}
 _LOUD = ("failed", "refused", "ended", "lost")
 _OTA = ("ota.", "job.", "boot.", "restore.")
 
@@ -54,8 +71,8 @@ class Waiting:
             for text in message.lines:
                 self.add(message.instance, message.stream, message.at_s, text)
         elif isinstance(message, Noted):
-            stream, text = line(message)
-            self.add("", stream, message.at_s, text)
+            for application, stream, text in lines(message):
+                self.add(application, stream, message.at_s, text)
             if message.kind == "node.ended":
                 instance = str(message.values["instance"])
                 self.errors[instance] = self.errors.get(instance, 0) + 1
@@ -71,6 +88,10 @@ def ship(firmware: Firmware) -> Program[None]:
     """Gather and send for ever. An appliance that does not know where to keeps silent."""
     url = firmware.journal.values["device"].get("https", "")
     waiting = Waiting()
+    if url:
+        begun_s = yield Now()
+        for stream, text in beginning(firmware):
+            waiting.add("", stream, begun_s, text)
     while True:
         first: object = yield Receive()
         if not url:
@@ -84,6 +105,20 @@ def ship(firmware: Firmware) -> Program[None]:
             waiting.take(message)
         if firmware.online:
             yield from _send(url, waiting)
+
+
+def beginning(firmware: Firmware) -> Iterator[tuple[str, str]]:
+    """Streams and lines of an appliance that has booted."""
+    version = firmware.manifest.version
+    streams = list(STREAMS)
+    if version_key(version) < version_key(KERN_LOG_SINCE):
+        streams.remove("kern_log")
+    else:
+        yield "kern_log", f"INFO root is slot {firmware.slot}, verified, of {version}"
+        yield "kern_log", f"INFO fuse level is {firmware.fuses}"
+    yield "logging_setup_logs", f"INFO streams are {', '.join(streams)}"
+    agent = f"INFO started for {firmware.thing}; sends every {GATHER_S:g} s"
+    yield "cloudwatch_agent_logs", agent
 
 
 def _stay_active(url: str) -> Program[None]:
@@ -144,11 +179,26 @@ def _document(
     }
 
 
-def line(noted: Noted) -> tuple[str, str]:
-    """The stream that an event of the appliance is written to, and the line."""
-    if noted.kind == "log.line":
-        return str(noted.values["stream"]), str(noted.values["line"])
-    stream = "ota_log" if noted.kind.startswith(_OTA) else "occ_log"
-    level = "WARN" if noted.kind.endswith(_LOUD) else "INFO"
-    told = "".join(f" {name}={value}" for name, value in noted.values.items())
-    return stream, f"{level} {noted.kind}{told}"
+def lines(noted: Noted) -> Iterator[tuple[str, str, str]]:
+    """Application (or ""), stream and text of what is written of an event of the appliance."""
+    kind, values = noted.kind, noted.values
+    if kind == "log.line":
+        yield "", str(values["stream"]), str(values["line"])
+        return
+    level = "WARN" if kind.endswith(_LOUD) else "INFO"
+    told = "".join(f" {name}={value}" for name, value in values.items())
+    yield "", "ota_log" if kind.startswith(_OTA) else "occ_log", f"{level} {kind}{told}"
+    instance = str(values.get("instance", ""))
+    if kind in _SHADOW:
+        text = f"INFO applications: reported instance={instance} status={_SHADOW[kind]}"
+        yield "", "shadow_log", text
+    elif kind == "node.signalled":
+        text = f"INFO applications: desired instance={instance} paused={values['paused']}"
+        yield "", "shadow_log", text
+    elif kind == "link.connected":
+        yield "", "shadow_log", "INFO device: reported; applications: subscribed"
+    elif kind == "link.lost":
+        yield "", "cloudwatch_agent_logs", "WARN no link: lines wait"
+    if kind in _MEDIA:
+        rest = "".join(f" {name}={value}" for name, value in values.items() if name != "instance")
+        yield instance, "mds", f"{_MEDIA[kind]}{rest}"

@@ -48,6 +48,14 @@ def test_logs_and_metrics_of_a_run(runs: Any, make_plan: Any, told: list[Any], e
     ):
         assert said in occ, said
     assert "password" not in occ
+    for stream, said in (
+        ("kern_log", "INFO root is slot a, verified"),
+        ("logging_setup_logs", "INFO streams are occ_log"),
+        ("cloudwatch_agent_logs", "INFO started for device-"),
+        ("shadow_log", "INFO device: reported"),
+        ("mds", "INFO streams are opened attempt=2"),
+    ):
+        assert said in "\n".join(lines[stream]), stream
     metrics = [metric for document in told for metric in document.get("metrics", ())]
     assert any(metric["name"] == "DeviceActive" for metric in metrics)
     (errors,) = (metric for metric in metrics if metric["name"] == "ApplicationErrors")
