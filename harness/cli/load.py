@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,9 +57,11 @@ def run(options: Options) -> int:
         operators=options.operators,
         duration_s=options.duration_s,
     )
+    swarm.check(options.workers)
+    if options.served:
+        order_of(profiles[0], os.environ, options.output)  # whatever is missing is said now
     began = datetime.now(UTC)
-    directory = options.output / f"load-{options.profile}" / began.strftime("%Y%m%dT%H%M%SZ")
-    directory.mkdir(parents=True)
+    directory = make_directory(options.output / f"load-{options.profile}", began)
     with ExitStack() as stack:
         environment = os.environ if options.served else stack.enter_context(_serve(directory))
         results = [_one(options, profile, environment, directory) for profile in profiles]
@@ -77,6 +80,17 @@ def run(options: Options) -> int:
         print(f"report: {directory}")
     verdicts = {verdict.verdict for _, _, verdict in results}
     return EXIT_CODES[next(worst for worst in (FAIL, UNKNOWN, PASS) if worst in verdicts)]
+
+
+def make_directory(parent: Path, began: datetime) -> Path:
+    """A directory of its own, also for the second run within a second."""
+    name = began.strftime("%Y%m%dT%H%M%SZ")
+    for number in itertools.count(1):
+        directory = parent / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            return directory
+    raise AssertionError("numbers do not end")
 
 
 def _one(
@@ -127,8 +141,9 @@ def _serve(directory: Path) -> Iterator[Mapping[str, str]]:
             stderr=log,
             start_new_session=True,
         )
-        stack.callback(_stop, process)
         assert process.stdout is not None
+        stack.callback(process.stdout.close)
+        stack.callback(_stop, process)
         told = b""
         for line in process.stdout:
             told += line
@@ -162,10 +177,13 @@ def _plain(profile: LoadProfile, outcome: Outcome, verdict: LoadVerdict) -> dict
 
 def _show(profile: LoadProfile, outcome: Outcome, verdict: LoadVerdict) -> None:
     table = Table(
-        box=box.SIMPLE_HEAD, title=f"{profile.name}: {verdict.verdict}", title_justify="left"
+        box=box.SIMPLE_HEAD,
+        title=f"{profile.name}: {verdict.verdict} (times in ms)",
+        title_justify="left",
+        pad_edge=False,
     )
     table.add_column("request", no_wrap=True)
-    for name in ("count", "failed", "per s", "p50 ms", "p90", "p99", "max"):
+    for name in ("count", "failed", "per s", "p50", "p90", "p99", "max"):
         table.add_column(name, justify="right")
     for row in outcome.rows:
         times = (row.p50_ms, row.p90_ms, row.p99_ms, row.max_ms)

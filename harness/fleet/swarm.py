@@ -33,15 +33,20 @@ def missing() -> str:
     return ""
 
 
-def run(order: Order, *, workers: int, directory: Path) -> Outcome:
-    """Run the profile of `order`; locust's own report and log are left in `directory`.
-
-    Raises `CapabilityMissing` without locust, `EngineError` when the swarm breaks.
-    """
+def check(workers: int) -> None:
+    """Raises `InputError` or `CapabilityMissing` when no such swarm can run here."""
     if not 1 <= workers <= WORKERS_MAX:
         raise InputError(f"{workers} workers", hint=f"from 1 to {WORKERS_MAX}")
     if problem := missing():
         raise CapabilityMissing(problem, hint="pip install 'edge-hil-harness[load]'")
+
+
+def run(order: Order, *, workers: int, directory: Path) -> Outcome:
+    """Run the profile of `order`; locust's own report and log are left in `directory`.
+
+    Raises as `check`, and `EngineError` when the swarm breaks.
+    """
+    check(workers)
     with tempfile.TemporaryDirectory(prefix="hil-swarm-") as private:
         path = Path(private) / "order.json"
         path.touch(0o600)

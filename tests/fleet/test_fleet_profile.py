@@ -24,6 +24,12 @@ def test_what_is_asked_for_changes_every_profile_of_the_night() -> None:
     }
 
 
+def test_devices_of_a_short_run_report_more_often() -> None:
+    """A wave of the rollout waits for devices to look for their jobs."""
+    found = {s: chosen("rollout", duration_s=s)[0].heartbeat_s for s in (12.0, 60.0, 600.0)}
+    assert found == {12.0: 1.0, 60.0: 5.0, 600.0: 5.0}
+
+
 def test_a_run_has_shown_nothing_without_what_makes_its_shape() -> None:
     assert "reconnect" in PROFILES["storm"].expected
     assert "25% of the fleet" in PROFILES["rollout"].expected
