@@ -35,7 +35,7 @@ from harness.cloud.service.packages import NAME_PREFIX, Packages
 from harness.cloud.service.provisioning import Provisioning
 from harness.cloud.service.quota import Rates
 from harness.cloud.service.state import Store
-from harness.cloud.service.tags import Tags
+from harness.cloud.service.tags import Tags, check_reserved
 from harness.cloud.service.telemetry import Telemetry
 from harness.cloud.service.things import Things
 
@@ -173,6 +173,7 @@ class ControlPlane:
             raise validation(message, reason="UNKNOWN_OPERATION")
         self._rates.admit(declared)
         check(self._service, declared, parameters)
+        check_reserved(parameters)
         try:
             answer = self._handlers[operation](parameters)
         except ApiError as error:

@@ -18,7 +18,7 @@ from harness.appliance.topic import (
     REJECTED,
     certificate_renew,
 )
-from harness.cloud.api.error import conflict, over_quota
+from harness.cloud.api.error import conflict, over_quota, validation
 from harness.cloud.service.applications import SHADOW
 from harness.cloud.service.devices import CLAIM_PREFIX
 from harness.cloud.service.quota import full
@@ -44,6 +44,7 @@ class Provisioning:
 
     def provision(self, parameters: Parameters) -> Answer:
         core, name = self._core, parameters["Name"]
+        _check_network(parameters.get("NetworkingConfiguration") or {})
         taken = core.store.device_names.get(name)
         if taken is not None:
             message = f"A device named {name} exists already."
@@ -234,3 +235,15 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), data)
     return buffer.getvalue()
+
+
+def _check_network(given: Mapping[str, Any]) -> None:
+    """A static address has to be told, or the appliance would never come up. Ours."""
+    problems = [
+        (f"NetworkingConfiguration.{port}.StaticIpConnectionInfo", "is required for STATIC_IP")
+        for port in ("Ethernet0", "Ethernet1")
+        if (given.get(port) or {}).get("ConnectionType") == "STATIC_IP"
+        and not given[port].get("StaticIpConnectionInfo")
+    ]
+    if problems:
+        raise validation("A static IP connection needs its address.", problems)

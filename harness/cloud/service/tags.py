@@ -21,6 +21,21 @@ _ARN = re.compile(
 _FORMS = "arn:aws:panorama:<region>:<account>:{device|package|applicationInstance}/<id>"
 
 
+def check_reserved(parameters: Parameters) -> None:
+    """Raises a ValidationException for tags, of whatever operation, that only AWS may set."""
+    given = [("Tags", parameters.get("Tags") or {})]
+    for index, entry in enumerate(parameters.get("JobTags") or ()):
+        given.append((f"JobTags[{index}].Tags", entry["Tags"]))
+    fields = [
+        (f"{path}[{key}]", f"may not begin with {RESERVED_PREFIX}")
+        for path, tags in given
+        for key in sorted(tags)
+        if key.lower().startswith(RESERVED_PREFIX)
+    ]
+    if fields:
+        raise validation(f"Tag keys that begin with {RESERVED_PREFIX} are reserved.", fields)
+
+
 class Tags:
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -31,10 +46,6 @@ class Tags:
     def add(self, parameters: Parameters) -> Answer:
         """Set tags; those of the same key are replaced, others stay."""
         given, tags = parameters["Tags"], self._of(parameters["ResourceArn"])
-        reserved = sorted(key for key in given if key.lower().startswith(RESERVED_PREFIX))
-        if reserved:
-            fields = [(f"Tags[{key}]", f"may not begin with {RESERVED_PREFIX}") for key in reserved]
-            raise validation(f"Tag keys that begin with {RESERVED_PREFIX} are reserved.", fields)
         count = len({*tags, *given})
         if count > TAGS_MAX:
             message = f"A resource takes {TAGS_MAX} tags; it would have {count}."

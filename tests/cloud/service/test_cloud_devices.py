@@ -36,6 +36,18 @@ def test_the_archive_holds_what_a_device_needs(core: Any) -> None:
     assert core.plane.refusal(f"claim-{made['DeviceId']}", claim) == ""
 
 
+def test_a_static_connection_needs_its_address(core: Any) -> None:
+    with pytest.raises(ApiError, match="needs its address") as raised:
+        core.call(
+            "ProvisionDevice",
+            Name="north",
+            NetworkingConfiguration={"Ethernet1": {"ConnectionType": "STATIC_IP"}},
+        )
+    (field,) = raised.value.members["Fields"]
+    assert field["Name"] == "NetworkingConfiguration.Ethernet1.StaticIpConnectionInfo"
+    assert core.call("ListDevices")["Devices"] == []
+
+
 def test_the_same_seed_makes_the_same_archive(make_core: Callable[..., Any]) -> None:
     first, second = (make_core(seed=5).call("ProvisionDevice", Name="north") for _ in range(2))
     assert first == second

@@ -92,6 +92,29 @@ def test_a_resource_takes_50_tags(core: Any) -> None:
     assert len(core.call("ListTagsForResource", ResourceArn=arn)["Tags"]) == 50
 
 
+@pytest.mark.parametrize(
+    ("operation", "parameters", "where"),
+    [
+        ("ProvisionDevice", {"Name": "a", "Tags": {"aws:a": "b"}}, "Tags[aws:a]"),
+        ("CreatePackage", {"PackageName": "a", "Tags": {"AWS:a": "b"}}, "Tags[AWS:a]"),
+        (
+            "CreateNodeFromTemplateJob",
+            {"JobTags": [{"ResourceType": "PACKAGE", "Tags": {"aws:a": "b"}}]},
+            "JobTags[0].Tags[aws:a]",
+        ),
+    ],
+)
+def test_nothing_is_made_with_a_reserved_key(
+    core: Any, new_camera: Any, operation: str, parameters: dict[str, Any], where: str
+) -> None:
+    if operation == "CreateNodeFromTemplateJob":
+        parameters = {**new_camera("door"), **parameters}
+    with pytest.raises(ApiError, match="reserved") as raised:
+        core.call(operation, **parameters)
+    assert [field["Name"] for field in raised.value.members["Fields"]] == [where]
+    assert core.call("ListDevices")["Devices"] == core.call("ListPackages")["Packages"] == []
+
+
 def test_reserved_keys_are_refused(core: Any) -> None:
     arn = core.call("ProvisionDevice", Name="north")["Arn"]
     with pytest.raises(ApiError, match="reserved"):
