@@ -54,6 +54,7 @@ _logger = logging.getLogger(__name__)
 NEEDED = ("moto", "flask", "flask_cors", "openapi_spec_validator")
 ANSWER_TIMEOUT_S = 60.0  # of which starting takes a few
 ANSWER_BYTES_MAX = 64 << 20
+FINISH_S = 5.0  # what was asked may take so long when the end has come
 STOP_S = 2.0
 LOG = "neighbours.log"
 UNTOLD_MAX = 2000
@@ -131,6 +132,10 @@ class Neighbours:
 
     async def close(self) -> None:
         """Nothing is left running."""
+        if self._work:
+            await asyncio.wait(self._work, timeout=FINISH_S)
+        for task in self._work:
+            task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
         async with self._lock:
             await self._stop()
