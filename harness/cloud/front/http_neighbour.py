@@ -41,6 +41,7 @@ BODY_BYTES_MAX = 16 << 20
 JSON = "application/x-amz-json-1.1"
 _TELEMETRY = frozenset({"logs", "monitoring"})
 _FULL = "No more can be kept of what changes the neighbouring services in this state directory."
+_BROKE = "The service failed at this request, and nothing was changed; neighbours.log says why."
 _IDENTITIES = frozenset({"iam", "cloudformation"})  # what they change may be users and roles
 
 
@@ -89,6 +90,7 @@ class NeighbourFront:
         keep = _kept_as(service, action, request.method) if not reads else Keep.NOTHING
         if keep is Keep.STATE and self._neighbours.full:
             raise ApiError("LimitExceeded", 400, {"Message": _FULL})
+        _check_template(service, given)
         if service in _TELEMETRY:
             self.feed(account, region)
         if service == "logs" and action in OPERATIONS:
@@ -101,6 +103,8 @@ class NeighbourFront:
         await self._storage.kept()
         if service in _IDENTITIES and not reads:
             self._directory.forget()
+        if answer.status >= 500 and "html" in answer.headers.get("Content-Type", ""):
+            return _error(request, 500, "InternalFailure", _BROKE)  # moto's own page is no answer
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     def feed(self, account: str, region: str) -> None:
@@ -111,6 +115,19 @@ class NeighbourFront:
         logs, metrics = plane.telemetry.collect()
         if logs or metrics:
             self._neighbours.tell("put", **put_document(account, region, logs, metrics))
+
+
+def _check_template(service: str, given: Mapping[str, Any]) -> None:
+    """Raises `ApiError` for JSON that is none, as CloudFormation does; moto breaks at it."""
+    text = str(given.get("TemplateBody", "")) if service == "cloudformation" else ""
+    if not text.lstrip().startswith("{"):
+        return
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"(line {error.lineno}, column {error.colno})"
+        message = f"Template format error: JSON not well-formed. {where}"
+        raise ApiError("ValidationError", 400, {"Message": message}) from None
 
 
 def _kept_as(service: str, action: str, method: str) -> Keep:

@@ -202,7 +202,9 @@ class Neighbours:
                 request, answer = await self._answered(method, target, headers, body, keep)
             except _Ended:  # and with it whatever it had changed
                 request, answer = await self._answered(method, target, headers, body, keep)
-            if keep is not Keep.NOTHING and answer.status < 400:
+            if keep is not Keep.NOTHING and answer.status >= 500:
+                await self._stop()  # what it has changed by then nobody knows
+            elif keep is not Keep.NOTHING and answer.status < 400:
                 kept = kept_form(request, answer.body)
                 if kept is not None:
                     self._log.append(kept)

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(
     reason="the neighbouring services are not installed: pip install '.[neighbours]'",
 )
 WAIT_S = 30.0
+TEMPLATE = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
 CREATE_SECRET = {
     "Host": "a",
     "Content-Type": "application/x-amz-json-1.1",
@@ -53,6 +54,21 @@ async def test_a_change_is_kept_also_when_who_asked_has_gone(tmp_path: Path) -> 
         assert (await create()).status == 400, "the first one has made it"
         assert len(log) == 1
         await neighbours.close()
+
+
+async def test_a_request_that_breaks_moto_changes_nothing(
+    cloud: Any, boto: Callable[..., Any]
+) -> None:
+    stacks = boto("cloudformation", timeout_s=WAIT_S)
+    await cloud.call(stacks, "create_stack", StackName="one", TemplateBody=TEMPLATE)
+    with pytest.raises(ClientError, match="JSON not well-formed") as refused:
+        await cloud.call(stacks, "create_stack", StackName="two", TemplateBody="{")
+    assert refused.value.response["Error"]["Code"] == "ValidationError"
+    with pytest.raises(ClientError, match="failed at this request") as broken:
+        await cloud.call(stacks, "create_stack", StackName="three", TemplateBody="[1]")
+    assert broken.value.response["Error"]["Code"] == "InternalFailure"
+    found = (await cloud.call(stacks, "describe_stacks"))["Stacks"]
+    assert [stack["StackName"] for stack in found] == ["one"]
 
 
 async def test_subscribers_are_told_once(cloud: Any, boto: Callable[..., Any]) -> None:
