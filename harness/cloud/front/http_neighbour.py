@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import hashlib
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -18,26 +21,28 @@ from harness.cloud.front.admission import split_target
 from harness.cloud.front.listener import CLIENT, OPERATION, read_body
 from harness.cloud.front.refusal import json_error, neighbour_refusal, query_error
 from harness.cloud.neighbour.export import OPERATIONS
-from harness.cloud.neighbour.kept import DATA
+from harness.cloud.neighbour.kept import DATA, has_messages, without_waiting
 from harness.cloud.neighbour.process import Keep
 from harness.cloud.service.telemetry import NAMESPACE
 from harness.errors import CapabilityMissing, PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from harness.cloud.access.scope import Claim
     from harness.cloud.front.admission import Admission
     from harness.cloud.front.planes import Planes
     from harness.cloud.neighbour.directory import Directory
     from harness.cloud.neighbour.export import LogExport
-    from harness.cloud.neighbour.process import Neighbours
+    from harness.cloud.neighbour.process import Answer, Neighbours
     from harness.cloud.service.telemetry import LogBatch, Metric
     from harness.cloud.storage.storage import Storage
 
 _logger = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 16 << 20
+WAIT_S_MAX = 20.0  # for messages: Amazon SQS Developer Guide, "Long polling"
+LOOK_EVERY_S = 0.2
 JSON = "application/x-amz-json-1.1"
 _TELEMETRY = frozenset({"logs", "monitoring"})
 _FULL = "No more can be kept of what changes the neighbouring services in this state directory."
@@ -97,9 +102,13 @@ class NeighbourFront:
             document = await self._export.call(action, given, account, region)
             await self._storage.kept()
             return web.json_response(document, content_type=JSON)
-        answer = await self._neighbours.forward(
-            request.method, request.raw_path, request.headers, body, account, keep
+        forward = functools.partial(
+            self._neighbours.forward, request.method, request.raw_path, request.headers
         )
+        if (service, action) == ("sqs", "ReceiveMessage"):
+            answer = await _wait_for_messages(forward, body, account, keep)
+        else:
+            answer = await forward(body, account, keep)
         await self._storage.kept()
         if service in _IDENTITIES and not reads:
             self._directory.forget()
@@ -128,6 +137,19 @@ def _check_template(service: str, given: Mapping[str, Any]) -> None:
         where = f"(line {error.lineno}, column {error.colno})"
         message = f"Template format error: JSON not well-formed. {where}"
         raise ApiError("ValidationError", 400, {"Message": message}) from None
+
+
+async def _wait_for_messages(
+    forward: Callable[[bytes, str, Keep], Awaitable[Answer]], body: bytes, account: str, keep: Keep
+) -> Answer:
+    """Asks again and again: whoever waits must not keep all others waiting, too."""
+    body, wait_s = without_waiting(body)
+    until_s = time.monotonic() + min(wait_s, WAIT_S_MAX)
+    while True:
+        answer = await forward(body, account, keep)
+        if answer.status != 200 or has_messages(answer.body) or time.monotonic() >= until_s:
+            return answer
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def _kept_as(service: str, action: str, method: str) -> Keep:

@@ -35,26 +35,33 @@ _HEADERS = frozenset(
 )  # fmt: skip
 _SIGNATURE = re.compile(r"Signature=[0-9a-f]+")
 _RECEIVES = re.compile(r"\bReceiveMessage\b")
-_WAIT = re.compile(rb'(WaitTimeSeconds"?\s*[:=]\s*)\d+')
+_WAIT = re.compile(rb'(WaitTimeSeconds"?\s*[:=]\s*)(\d{1,9})')
 
 
 def kept_form(request: ChangingRequest, answer: bytes) -> ChangingRequest | None:
     """The request with what it takes to be understood again; None when it need not be.
 
-    The signature, which has been checked, is left out. Messages are received without waiting for
-    them, and only when there were some.
+    The signature, which has been checked, is left out. That messages are received is kept only
+    when there were some.
     """
     headers = {
         name: _SIGNATURE.sub("Signature=0", value)
         for name, value in request.headers.items()
         if name.lower() in _HEADERS
     }
-    body = request.body
-    if request.data and _receives(request):
-        if b"ReceiptHandle" not in answer:
-            return None
-        body = _WAIT.sub(rb"\g<1>0", body)
-    return replace(request, headers=headers, body=body)
+    if request.data and _receives(request) and not has_messages(answer):
+        return None
+    return replace(request, headers=headers)
+
+
+def without_waiting(body: bytes) -> tuple[bytes, float]:
+    """A request for messages that takes those there are; how long it wanted to wait for some."""
+    found = _WAIT.search(body)
+    return _WAIT.sub(rb"\g<1>0", body), float(found[2]) if found else 0.0
+
+
+def has_messages(answer: bytes) -> bool:
+    return b"ReceiptHandle" in answer
 
 
 def _receives(request: ChangingRequest) -> bool:

@@ -98,6 +98,22 @@ async def test_subscribers_are_told_once(cloud: Any, boto: Callable[..., Any]) -
     assert [message for message in told if message in ("first", "second")] == ["first", "second"]
 
 
+async def test_who_waits_for_messages_keeps_nobody_else_waiting(
+    cloud: Any, boto: Callable[..., Any]
+) -> None:
+    queues, topics = boto("sqs", timeout_s=WAIT_S), boto("sns", timeout_s=WAIT_S)
+    url = (await cloud.call(queues, "create_queue", QueueName="mine"))["QueueUrl"]
+    wait = functools.partial(cloud.call, queues, "receive_message", QueueUrl=url)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(wait(WaitTimeSeconds=20))
+        await cloud.call(topics, "list_topics")
+        await cloud.call(topics, "create_topic", Name="alarms")
+        assert not waiting.done()
+        await cloud.call(queues, "send_message", QueueUrl=url, MessageBody="come")
+    assert [message["Body"] for message in waiting.result()["Messages"]] == ["come"]
+    assert "Messages" not in await wait(WaitTimeSeconds=0)
+
+
 async def test_at_the_limit_only_data_is_taken(
     cloud: Any, boto: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.cloud.neighbour.kept import kept_form
+from harness.cloud.neighbour.kept import kept_form, without_waiting
 from harness.cloud.storage import requests as module
 from harness.cloud.storage.requests import ChangingRequest
 from harness.cloud.storage.storage import Storage
@@ -79,11 +79,22 @@ def test_what_is_kept_of_one_is_not_what_signed_it() -> None:
     }
 
 
-def test_messages_are_received_again_without_waiting_for_them() -> None:
+def test_that_messages_are_received_is_kept_when_there_were_some() -> None:
     headers = {"X-Amz-Target": "AmazonSQS.ReceiveMessage"}
-    body = b'{"WaitTimeSeconds": 20, "QueueUrl": "q"}'
-    given = ChangingRequest("POST", "/", headers, body, 0.0, 0.0, 1, True)
+    given = ChangingRequest("POST", "/", headers, b"{}", 0.0, 0.0, 1, True)
     assert kept_form(given, b"{}") is None
-    kept = kept_form(given, b'{"Messages": [{"ReceiptHandle": "h"}]}')
-    assert kept is not None
-    assert kept.body == b'{"WaitTimeSeconds": 0, "QueueUrl": "q"}'
+    assert kept_form(given, b'{"Messages": [{"ReceiptHandle": "h"}]}') == given
+
+
+@pytest.mark.parametrize(
+    ("body", "changed", "wait_s"),
+    [
+        (b'{"WaitTimeSeconds": 20, "Other": 7}', b'{"WaitTimeSeconds": 0, "Other": 7}', 20),
+        (b"Action=ReceiveMessage&WaitTimeSeconds=5", b"Action=ReceiveMessage&WaitTimeSeconds=0", 5),
+        (b'{"QueueUrl": "q"}', b'{"QueueUrl": "q"}', 0),
+    ],
+)
+def test_whoever_waits_for_messages_does_not_do_so_in_the_process(
+    body: bytes, changed: bytes, wait_s: float
+) -> None:
+    assert without_waiting(body) == (changed, wait_s)
