@@ -7,6 +7,7 @@ HarnessError                 anything the harness raises on purpose; carries a h
 │   ├── LinkDown             no connection, or it broke
 │   ├── PeerTimeout          no answer in time
 │   ├── PeerRefused          the other side answered no (status, certificate, credentials)
+│   │   └── NotFound         it has no such thing
 │   └── Corrupt              what came does not match its hash, signature or format
 ├── StorageFull              a partition has no room for a write
 ├── StorageReadOnly          a partition takes no writes, as after an I/O error
@@ -47,6 +48,10 @@ class PeerTimeout(PeerError):
 
 
 class PeerRefused(PeerError):
+    pass
+
+
+class NotFound(PeerRefused):
     pass
 
 

@@ -198,7 +198,7 @@ class Heartbeat(Effect, frozen=True, gc=False):
 class Get(Effect, frozen=True, gc=False):
     """HTTPS GET of a small document with the device certificate. Outcome: bytes.
 
-    Raises `LinkDown`, `PeerTimeout`, `PeerRefused` (status, or larger than `limit`).
+    Raises `LinkDown`, `PeerTimeout`, `NotFound`, `PeerRefused` (status, or larger than `limit`).
     """
 
     url: str
@@ -208,10 +208,11 @@ class Get(Effect, frozen=True, gc=False):
 class Fetch(Effect, frozen=True, gc=False):
     """HTTPS GET of bulk content straight into `partition` at `offset`, in steps of `chunk`.
 
-    Resumes at `start` bytes by a range request; every step is synced before the next. Outcome:
-    the number of bytes in place, `size` when complete, fewer when the link broke on the way.
-    Raises `LinkDown` or `PeerTimeout` when nothing could be transferred, `PeerRefused`,
-    `StorageFull`.
+    The content is `size` bytes long; of these, what lies from `start` to before `until` is fetched
+    by a range request, and every step is synced before the next. Outcome: the number of bytes in
+    place, `until` (or `size`) when all came, fewer when the link broke on the way. Never more
+    than that is read. Raises `LinkDown` or `PeerTimeout` when nothing could be transferred,
+    `PeerRefused` (status, or a content that is said to have another length), `StorageFull`.
     """
 
     url: str
@@ -219,7 +220,18 @@ class Fetch(Effect, frozen=True, gc=False):
     offset: int
     size: int
     start: int = 0
+    until: int | None = None
     chunk: int = 1 << 20
+
+
+class Reach(Effect, frozen=True, gc=False):
+    """Connect to `endpoint`, host:port, and hang up. Outcome: None.
+
+    Raises `LinkDown` (refused) or `PeerTimeout` (no answer, as behind a firewall).
+    """
+
+    endpoint: str
+    timeout_s: float = 10.0
 
 
 class Upload(Effect, frozen=True, gc=False):

@@ -35,11 +35,16 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What is fixed in hardware: read-only for firmware."""
+    """What is fixed in hardware: read-only for firmware.
+
+    `root_key` is the boot ROM's, of images; `update_root` the first root metadata of updates.
+    """
 
     name: str
     root_key: bytes
+    update_root: bytes
     serial: str
+    slot_bytes: int
     data_bytes: int
 
 

@@ -14,6 +14,7 @@ import re
 import struct
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -22,9 +23,12 @@ from harness.appliance.effect import Copy, Digest, Erase, Program, Read, Sync, W
 from harness.appliance.storage import SLOT_PARTITION
 from harness.errors import Corrupt
 
+if TYPE_CHECKING:
+    from harness.appliance.metadata import Release
+
 PAYLOAD_AT = 16 * 1024
 _LENGTH = struct.Struct(">I")
-_VERSION = re.compile(r"\d+(\.\d+){1,3}")
+VERSION = re.compile(r"\d+(\.\d+){1,3}")
 _SIGNATURE_HEX = 128
 
 
@@ -66,7 +70,7 @@ def verify(signed: bytes, root_key: bytes) -> Manifest:
         manifest = Manifest(**{**fields, **lists})
     except (ValueError, TypeError) as error:
         raise Corrupt(f"image manifest: {error}") from None
-    if not _VERSION.fullmatch(manifest.version):
+    if not VERSION.fullmatch(manifest.version):
         raise Corrupt(f"image manifest: version {manifest.version!r} is not like 6.2.1")
     return manifest
 
@@ -118,7 +122,7 @@ def copy(signed: bytes, manifest: Manifest, source: str, target: str) -> Program
     yield from write_header(target, signed)
 
 
-def refuse_unfit(manifest: Manifest, board: str, fuses: int) -> None:
+def refuse_unfit(manifest: Manifest | Release, board: str, fuses: int) -> None:
     """Raise `Corrupt` for an image of another board or older than the fuses allow."""
     if board not in manifest.boards:
         boards = ", ".join(manifest.boards)

@@ -18,7 +18,8 @@ Deployment document (JSON, behind the shadow's `url`):
    "demands": {"codes": [...], "models": [...], "gpu": [...], "ports": [...]}}   (`demand`)
 Job documents:
   {"operation": "OTA", "imageVersion": v, "allowMajorVersionUpdate": bool,
-   "manifestUrl": url, "imageUrl": url}      {"operation": "REBOOT"}
+   "metadataUrl": url of a folder (`catalogue`), "manifestUrl": url, "imageUrl": url}
+  {"operation": "REBOOT"}
 Job updates (`jobs/<id>/update`):
   {"status": IN_PROGRESS|SUCCEEDED|FAILED|REJECTED,
    "statusDetails": {"progress": UpdateProgress, "reason": str}}

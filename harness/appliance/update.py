@@ -2,19 +2,19 @@
 
 An update is written into the slot that is not running, tried, judged by a health check and
 only then committed. Everything the job needs to end truthfully is in the journal before the
-reboot; after it the device looks at what really runs and reports that.
+reboot; after it the device looks at what really runs and reports that. A download that power
+interrupted goes on where it was, when the control plane still wants the job. How an image gets
+into a slot is in `install`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance import boot_control, image, restore, topic, transfer
+from harness.appliance import boot_control, restore, topic, transfer
 from harness.appliance.applications import runnable
-from harness.appliance.boot_control import other
 from harness.appliance.effect import (
     BlowFuses,
-    Digest,
     MessageArrived,
     Note,
     Now,
@@ -25,8 +25,8 @@ from harness.appliance.effect import (
     Spawn,
 )
 from harness.appliance.firmware import Mailbox, Online
-from harness.appliance.storage import SLOT_PARTITION
-from harness.errors import Corrupt, PeerError, PeerRefused
+from harness.appliance.install import Withdrawn, install, refuse_withdrawn
+from harness.errors import Corrupt, LinkDown, PeerError, PeerRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ HEALTH_POLL_S = 5.0
 HEALTH_S = 180.0
 WATCHDOG_S = 600.0
 WATCHDOG_POLL_S = 60.0
+LIVES_MAX = 5  # how often an update is begun again after power was lost
 
 
 def update(firmware: Firmware) -> Program[None]:
@@ -48,9 +49,7 @@ def update(firmware: Firmware) -> Program[None]:
             yield from _report_ended(firmware)
             yield from transfer.publish(topic.job_next(firmware.thing), {})
         elif isinstance(message, MessageArrived):
-            execution = message.payload.get("execution")
-            if execution:
-                yield from _take(firmware, execution)
+            yield from _take(firmware, message.payload.get("execution"))
 
 
 def health_check(firmware: Firmware) -> Program[str]:
@@ -89,8 +88,6 @@ def _settle(firmware: Firmware) -> Program[None]:
     elif job["phase"] == "rebooting":
         reason = job.get("reason") or "the new image did not come up; rolled back"
         yield from _end(firmware, job, "rolled-back", reason)
-    else:
-        yield from _end(firmware, job, "failed", "power was lost during the update")
 
 
 def _try(firmware: Firmware, job: dict[str, Any] | None) -> Program[None]:
@@ -138,8 +135,10 @@ def _watchdog(firmware: Firmware) -> Program[None]:
 
 def _end(firmware: Firmware, job: dict[str, Any], outcome: str, reason: str) -> Program[None]:
     """Keep the outcome, put it into the history, tell the cloud (again later if it must)."""
-    status = "SUCCEEDED" if outcome == "committed" else "FAILED"
-    ended = {**job, "phase": "ended", "status": status, "reason": reason, "told": False}
+    status = {"committed": "SUCCEEDED", "cancelled": "CANCELED"}.get(outcome, "FAILED")
+    # Who cancelled a job knows that it has ended.
+    told = outcome == "cancelled"
+    ended = {**job, "phase": "ended", "status": status, "reason": reason, "told": told}
     yield from firmware.journal.put({"job": ended})
     if job["operation"] == "OTA":
         now_s = yield Now()
@@ -154,6 +153,8 @@ def _end(firmware: Firmware, job: dict[str, Any], outcome: str, reason: str) -> 
                 "reason": reason,
             },
         )
+    if told:
+        yield from transfer.publish(topic.job_next(firmware.thing), {})
     yield from _report_ended(firmware)
 
 
@@ -167,55 +168,56 @@ def _report_ended(firmware: Firmware) -> Program[None]:
         yield from transfer.publish(topic.job_next(firmware.thing), {})
 
 
-def _take(firmware: Firmware, execution: Mapping[str, Any]) -> Program[None]:
+def _take(firmware: Firmware, execution: Mapping[str, Any] | None) -> Program[None]:
+    """Do what the control plane says is next; nothing, when nothing is."""
     known = firmware.journal.values.get("job")
+    if known is not None and known["phase"] == "transfer":
+        # Of an earlier life, since in this one it would not be listened to.
+        try:
+            refuse_withdrawn(known, execution)
+        except Withdrawn as withdrawn:
+            yield from _end(firmware, known, "cancelled", str(withdrawn))
+            known = firmware.journal.values["job"]
+    if not execution:
+        return
+    begun: Mapping[str, Any] | None = None
     if known is not None and known["id"] == execution["jobId"]:
-        return  # ours already; its end is reported by the journal
+        if known["phase"] != "transfer":
+            return  # its end is reported by the journal
+        begun = known
     document = execution["jobDocument"]
-    job = {
-        "id": execution["jobId"],
-        "operation": document["operation"],
-        "phase": "transfer",
-        "source": firmware.manifest.version,
-        "target": document.get("imageVersion", firmware.manifest.version),
-        "began_s": (yield Now()),
-    }
+    now_s = yield Now()
+    begun = begun or _begun(execution["jobId"], document, now_s)
+    running = firmware.manifest.version  # buttons may have restored another since it began
+    job = {"target": running, **begun, "source": running}
     if document["operation"] == "REBOOT":
         yield from _reboot(firmware, {**job, "phase": "rebooting"}, "reboot")
         return
+    yield from _update(firmware, {**job, "lives": job["lives"] + 1}, document)
+
+
+def _begun(job: str, document: Mapping[str, Any], now_s: float) -> dict[str, Any]:
+    target = {"target": document["imageVersion"]} if "imageVersion" in document else {}
+    begun = {"id": job, "operation": document["operation"], "phase": "transfer"}
+    return {**begun, **target, "began_s": now_s, "lives": 0}
+
+
+def _update(firmware: Firmware, job: dict[str, Any], document: Mapping[str, Any]) -> Program[None]:
+    def phase(name: str, progress: str) -> Program[None]:
+        yield from _phase(firmware, job, name, progress)
+
     try:
         yield from firmware.journal.put({"job": job})
-        yield from _install(firmware, job, document)
+        if job["lives"] > LIVES_MAX:
+            raise LinkDown(f"power was lost {LIVES_MAX} times during the update")
+        yield from install(firmware, job, document, phase)
+    except Withdrawn as withdrawn:
+        yield from _end(firmware, job, "cancelled", str(withdrawn))
     except PeerError as problem:
         outcome = "refused" if isinstance(problem, (PeerRefused, Corrupt)) else "failed"
         yield from _end(firmware, job, outcome, str(problem))
-
-
-def _install(firmware: Firmware, job: dict[str, Any], document: Mapping[str, Any]) -> Program[None]:
-    """Download into the idle slot, verify, arm it, reboot. Raises `PeerError` when it cannot."""
-    target, slot = job["target"], other(firmware.slot)
-    _refuse_version(firmware.manifest.version, target, document)
-    yield from _phase(firmware, job, "downloading", "DOWNLOADING")
-    signed = yield from transfer.get(document["manifestUrl"])
-    manifest = image.verify(signed, firmware.board.root_key)
-    if manifest.version != target:
-        raise Corrupt(f"image manifest says {manifest.version}, the job says {target}")
-    image.refuse_unfit(manifest, firmware.board.name, firmware.fuses)
-    firmware.control = yield from boot_control.save(firmware.control.unbootable(slot))
-    partition = SLOT_PARTITION[slot]
-    size = manifest.size_bytes
-    yield from transfer.download(document["imageUrl"], partition, image.PAYLOAD_AT, size)
-    yield from _phase(firmware, job, "verifying", "VERIFYING")
-    digest = yield Digest(partition, image.PAYLOAD_AT, size)
-    if digest != manifest.sha256:
-        raise Corrupt(
-            f"image {target}: hash {digest[:12]}… is not the manifest's {manifest.sha256[:12]}…"
-        )
-    yield from _phase(firmware, job, "writing", "IN_PROGRESS")
-    yield from image.write_header(partition, signed)
-    firmware.control = yield from boot_control.save(firmware.control.armed(slot))
-    yield Note("boot.control", firmware.control.describe(firmware.fuses))
-    yield from _reboot(firmware, {**job, "phase": "rebooting"}, "update")
+    else:
+        yield from _reboot(firmware, {**job, "phase": "rebooting"}, "update")
 
 
 def _reboot(firmware: Firmware, job: dict[str, Any], reason: str) -> Program[None]:
@@ -224,19 +226,6 @@ def _reboot(firmware: Firmware, job: dict[str, Any], reason: str) -> Program[Non
         yield Note("ota.phase", {"job": job["id"], "phase": "rebooting"})
     yield from _report(firmware, job["id"], "IN_PROGRESS", "REBOOTING", "")
     yield Restart(reason)
-
-
-def _refuse_version(current: str, target: str, document: Mapping[str, Any]) -> None:
-    if current == target:
-        raise PeerRefused(f"version {target} is installed already")
-    major, now = image.version_key(target)[0], image.version_key(current)[0]
-    if major > now and not document.get("allowMajorVersionUpdate"):
-        raise PeerRefused(
-            f"{current} to {target} crosses a major version",
-            hint="set AllowMajorVersionUpdate",
-        )
-    if now >= 8 > major:
-        raise PeerRefused(f"{current} to {target}: there is no way back below 8")
 
 
 def _phase(firmware: Firmware, job: dict[str, Any], phase: str, progress: str) -> Program[None]:

@@ -20,9 +20,10 @@ from harness.appliance.storage import (
     partition_sizes,
 )
 from harness.cloud.service.content import sha256
+from harness.engine.repository import Repository, first_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from harness.appliance.storage import Disk
     from harness.jetson.profile import Profile
@@ -85,9 +86,32 @@ def board(profile: Profile, seed: int, name: str) -> Board:
     return Board(
         name=profile.board,
         root_key=root_key(seed),
+        update_root=first_root(str(seed)),
         serial=str(serial),
+        slot_bytes=profile.slot_bytes,
         data_bytes=profile.data_bytes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Images on offer as (version, signed manifest, payload), and the metadata that vouches."""
+
+    images: tuple[tuple[str, bytes, Payload], ...]
+    metadata: Mapping[str, bytes]
+
+
+def catalogue(
+    plans: Iterable[ImagePlan], boards: Iterable[str], seed: int, issued_s: float, *, virtual: bool
+) -> Catalogue:
+    """The images of a run, built for `boards` and signed at `issued_s`, since the epoch."""
+    repository = Repository(str(seed), issued_s)
+    images = []
+    for plan in plans:
+        signed, payload = signed_image(plan, boards, seed, virtual=virtual)
+        repository = repository.offering(image.verify(signed, root_key(seed)), signed)
+        images.append((plan.version, signed, payload))
+    return Catalogue(tuple(images), repository.files())
 
 
 def signed_image(

@@ -31,6 +31,7 @@ LINK_LOST = "link.lost"  # reason
 LINK_REFUSED = "link.refused"  # reason, attempt
 SLOTS = "boot.control"  # active, slots: {a: {bootable, successful, tries}}, fuse_level
 RENEWED = "certificate.renewed"  # expires_s
+OTA_READINESS = "ota.readiness"  # job, way_back, spare_boots, reason: what the slots can do
 OTA_PHASE = "ota.phase"  # job, phase: downloading|verifying|writing|rebooting|health-check|...
 OTA_ENDED = "ota.ended"  # job, outcome, version_from, version_to, duration_s, reason
 JOB_REPORTED = "job.reported"  # job, status (UpdateProgress)

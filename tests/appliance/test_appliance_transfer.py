@@ -74,11 +74,40 @@ def test_a_download_lands_in_its_place_and_is_durable() -> None:
 
 
 def test_what_never_comes_whole_is_given_up_with_the_count() -> None:
-    """The other side serves less than it promised."""
-    box, outcome = _box(transfer.download("file", DATA, AT, len(CONTENT) + 1))
+    box, outcome = _box(transfer.download("file", DATA, AT, len(CONTENT)))
+    box.break_after_steps = 0
     box.run(for_s=GIVE_UP_S + 2 * RETRY_S)
     assert isinstance(outcome.error, LinkDown)
-    assert f"{len(CONTENT)} of {len(CONTENT) + 1} bytes" in str(outcome.error)
+    assert f"0 of {len(CONTENT)} bytes" in str(outcome.error)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_content_of_another_length_is_refused_at_once(more: int) -> None:
+    box, outcome = _box(transfer.download("file", DATA, AT, len(CONTENT) + more))
+    box.run(for_s=RETRY_S)
+    assert isinstance(outcome.error, PeerRefused)
+    assert f"{len(CONTENT)} bytes, not {len(CONTENT) + more}" in str(outcome.error)
+    assert box.disk[DATA].read(AT, 1) == b"\0"
+
+
+def test_a_download_in_segments_says_how_far_it_is_and_may_be_ended_there() -> None:
+    seen: list[int] = []
+
+    def reached(done: int) -> Program[None]:
+        seen.append(done)
+        if done >= 4096:
+            raise PeerRefused("enough")
+        yield from ()
+
+    download = transfer.download(
+        "file", DATA, AT, len(CONTENT), start=1000, segment=2048, reached=reached
+    )
+    box, outcome = _box(download)
+    box.run(for_s=RETRY_S)
+    assert seen == [2048, 4096]
+    assert str(outcome.error) == "enough"
+    assert box.fetches == [("file", 1000), ("file", 2048)]
+    assert box.disk[DATA].read(AT, 4097) == bytes(1000) + CONTENT[1000:4096] + b"\0"
 
 
 def test_a_message_that_cannot_be_sent_is_no_error() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import random
+import socket
 import stat
 import zipfile
 from contextlib import asynccontextmanager
@@ -340,16 +341,40 @@ async def test_get_is_bounded(site: Site, device: Uplink) -> None:
 async def test_streams_come_in_whole_pieces_and_resume(site: Site, device: Uplink) -> None:
     data = random.Random(3).randbytes(100_000)
     url = publish(site, "large", data)
-    pieces = [piece async for piece in device.stream(url, 0, len(data), 30_000)]
+    pieces = [piece async for piece in device.stream(url, 0, len(data), len(data), 30_000)]
     assert [len(piece) for piece in pieces] == [30_000, 30_000, 30_000, 10_000]
     assert b"".join(pieces) == data
-    rest = [piece async for piece in device.stream(url, 60_000, len(data), 30_000)]
+    rest = [piece async for piece in device.stream(url, 60_000, len(data), len(data), 30_000)]
     assert b"".join(rest) == data[60_000:]
 
 
 async def test_a_stream_gives_no_more_than_was_asked_for(site: Site, device: Uplink) -> None:
     url = publish(site, "longer", b"x" * 5000)
-    assert [p async for p in device.stream(url, 0, 4000, 3000)] == [b"x" * 3000, b"x" * 1000]
+    assert [p async for p in device.stream(url, 0, 4000, 5000, 3000)] == [b"x" * 3000, b"x" * 1000]
+
+
+@pytest.mark.parametrize(("start", "until"), [(0, 5001), (1000, 4000)])
+async def test_content_of_another_length_is_not_read(
+    start: int, until: int, site: Site, device: Uplink
+) -> None:
+    url = publish(site, "longer", b"x" * 5000)
+    with pytest.raises(PeerRefused, match="5000 bytes, not 5001"):
+        await anext(device.stream(url, start, until, 5001, 3000))
+
+
+async def test_an_endpoint_is_reached_over_the_link_or_not(site: Site, device: Uplink) -> None:
+    open_port = site.cloud.mqtt_port
+    await device.reach(f"127.0.0.1:{open_port}", 10.0)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets it
+        with pytest.raises(LinkDown, match=str(unused.getsockname()[1])):
+            await device.reach(f"127.0.0.1:{unused.getsockname()[1]}", 10.0)
+    device.link.hush()
+    with pytest.raises(PeerTimeout, match="no answer in 0.01 s"):
+        await device.reach(f"127.0.0.1:{open_port}", 0.01)
+    device.link.cut()
+    with pytest.raises(LinkDown, match="link is broken"):
+        await device.reach(f"127.0.0.1:{open_port}", 10.0)
 
 
 async def test_a_stream_that_breaks_keeps_what_came(site: Site, device: Uplink) -> None:
@@ -358,7 +383,7 @@ async def test_a_stream_that_breaks_keeps_what_came(site: Site, device: Uplink) 
     came = bytearray()
 
     async def read() -> None:
-        async for piece in device.stream(url, 0, len(data), 1 << 16):
+        async for piece in device.stream(url, 0, len(data), len(data), 1 << 16):
             came.extend(piece)
             if len(came) == 1 << 17:
                 device.link.cut()

@@ -269,6 +269,11 @@ class CloudServer:
         for plane in self.planes:
             plane.publish_image(version, manifest, payload, required=required, alternate=alternate)
 
+    def publish_metadata(self, files: Mapping[str, bytes]) -> None:
+        """The signed metadata of the catalogue, by file name, the same in every plane."""
+        for plane in self.planes:
+            plane.publish_metadata(files)
+
     def _plane(self, account: str, region: str) -> ControlPlane:
         home = (account, region) == (self._account, self._region)
         store = self._storage.store(f"{account}/{region}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _IMAGE_KEY = re.compile(r"images/(\d+(?:\.\d+){1,3})/(?:manifest|payload|required|alternate)")
+METADATA = "metadata"  # where the signed metadata of all images lies in the firmware bucket
 _MANIFEST_BYTES_MAX = 16 * 1024 - 4  # what has room before the payload in a slot
 
 
@@ -112,6 +113,7 @@ class Jobs:
             "operation": "OTA",
             "imageVersion": image,
             "allowMajorVersionUpdate": bool(config.get("AllowMajorVersionUpdate")),
+            "metadataUrl": self._core.object_url(FIRMWARE_BUCKET, METADATA),
             "manifestUrl": self._core.object_url(FIRMWARE_BUCKET, _manifest_key(image)),
             "imageUrl": self._core.object_url(FIRMWARE_BUCKET, payload_key(image)),
         }

@@ -28,7 +28,7 @@ from harness.cloud.service.devices import CLAIM_PREFIX, Devices
 from harness.cloud.service.executions import Executions
 from harness.cloud.service.exports import ExportTasks
 from harness.cloud.service.instances import Instances
-from harness.cloud.service.jobs import Jobs, payload_key
+from harness.cloud.service.jobs import METADATA, Jobs, payload_key
 from harness.cloud.service.nodes import Nodes
 from harness.cloud.service.package_jobs import PackageJobs
 from harness.cloud.service.packages import NAME_PREFIX, Packages
@@ -305,6 +305,15 @@ class ControlPlane:
         )  # fmt: skip
         self._core.store.commit()
 
+    def publish_metadata(self, files: Mapping[str, bytes]) -> None:
+        """Put signed metadata of the catalogue, by file name, where jobs tell devices to look.
+
+        Whether it is signed, and with which keys, is for devices to judge.
+        """
+        for name, data in files.items():
+            self._core.objects.put(FIRMWARE_BUCKET, f"{METADATA}/{name}", BytesContent(data))
+        self._core.store.commit()
+
     @property
     def images(self) -> Mapping[str, Image]:
         return self._core.store.images
@@ -318,6 +327,11 @@ class ControlPlane:
                     image.version, image.manifest, payload,
                     required=image.required, alternate=image.alternate,
                 )  # fmt: skip
+        for key in other.objects.keys(FIRMWARE_BUCKET, f"{METADATA}/"):
+            metadata = other.objects.get(FIRMWARE_BUCKET, key)
+            if metadata is not None:
+                self._core.objects.put(FIRMWARE_BUCKET, key, metadata)
+        self._core.store.commit()
 
     @property
     def objects(self) -> ObjectStore:

@@ -21,9 +21,9 @@ import simpy
 from harness.appliance.effect import StartNode
 from harness.cloud.service.core import Settings
 from harness.engine.conduct import unzip
-from harness.engine.factory import signed_image
+from harness.engine.factory import catalogue
 from harness.engine.model.cloud import Cloud
-from harness.engine.model.machine import Machine
+from harness.engine.model.machine import EPOCH_S, Machine
 from harness.engine.model.video import Nodes
 from harness.errors import InputError
 from harness.scenario import ProfileLibrary, appliance_profile, camera_profile
@@ -66,8 +66,10 @@ class Fleet:
         draw = random.Random(SEED)
         self.nodes = nodes = Nodes(self.env, cameras, self.counter.note, draw, str, {})
         image = ImagePlan("6.2.2", (), IMAGE_BYTES, profile.fuse_level, SEED)
-        signed, payload = signed_image(image, [profile.board], SEED, virtual=True)
-        self.cloud.plane.publish_image(image.version, signed, payload)
+        offered = catalogue([image], [profile.board], SEED, EPOCH_S, virtual=True)
+        for version, signed, payload in offered.images:
+            self.cloud.plane.publish_image(version, signed, payload)
+        self.cloud.plane.publish_metadata(offered.metadata)
         self.machines: list[Machine] = []
         self.devices: list[str] = []
         for number in range(count):

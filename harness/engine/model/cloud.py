@@ -13,7 +13,7 @@ from harness.cloud.service.core import Endpoints, Settings
 from harness.cloud.service.plane import ControlPlane
 from harness.engine.factory import Payload
 from harness.engine.model.machine import EPOCH_S
-from harness.errors import Corrupt, PeerRefused
+from harness.errors import Corrupt, NotFound, PeerRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,7 +95,7 @@ class Cloud:
             raise PeerRefused(f"{url}: 403 Forbidden")
         content = self.objects.get(bucket, key)
         if content is None:
-            raise PeerRefused(f"{url}: 404 Not Found")
+            raise NotFound(f"{url}: 404 Not Found")
         return content
 
     def digest(self, content: Content) -> str:

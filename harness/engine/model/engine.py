@@ -14,7 +14,7 @@ from harness.cloud.service.core import Settings
 from harness.engine import site
 from harness.engine.commands import perform
 from harness.engine.conduct import Conductor
-from harness.engine.factory import signed_image
+from harness.engine.factory import catalogue
 from harness.engine.model.cloud import Cloud
 from harness.engine.model.machine import EPOCH_S, Machine
 from harness.engine.model.video import Nodes
@@ -84,9 +84,10 @@ class ModelSite:
             for appliance in plan.appliances
         }
         boards = [appliance.profile.board for appliance in plan.appliances]
-        for image in plan.images:
-            signed, payload = signed_image(image, boards, plan.seed, virtual=True)
-            self.cloud.plane.publish_image(image.version, signed, payload)
+        offered = catalogue(plan.images, boards, plan.seed, EPOCH_S, virtual=True)
+        for version, signed, payload in offered.images:
+            self.cloud.plane.publish_image(version, signed, payload)
+        self.cloud.plane.publish_metadata(offered.metadata)
 
     def break_uplink(self, appliance: str) -> None:
         self.machines[appliance].break_uplink()

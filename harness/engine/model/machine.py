@@ -77,6 +77,7 @@ class Machine(Programs):
         self.draw = draw
         self.powered = False
         self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
+        self.blocked: set[str] = set()  # endpoints that a firewall does not let through
         self.stick: dict[str, bytes] | None = None
         self.heartbeats = 0
         self._certificate = ""
@@ -363,20 +364,34 @@ class Machine(Programs):
         if (waiting := self._again(program, request)) is not None:
             return waiting
         self._need_route(program, request.url, ANSWER_TIMEOUT_S)
-        data = self.cloud.content(request.url, self._thing, self._certificate).read(
-            0, request.limit
-        )
+        content = self.cloud.content(request.url, self._thing, self._certificate)
+        if content.size_bytes > request.limit:
+            raise PeerRefused(f"{request.url}: larger than {request.limit} bytes")
+        data = content.read(0, content.size_bytes)
         taken_s = 2 * self.profile.round_trip_s + len(data) / self.profile.uplink_bytes_per_s
         return self._wait(program, taken_s, value=data)
+
+    def _reach(self, program: Running, request: fx.Reach) -> Any:
+        if (waiting := self._again(program, request)) is not None:
+            return waiting
+        self._need_route(program, request.endpoint, request.timeout_s)
+        program.debt_s += self.profile.round_trip_s
+        if request.endpoint in self.blocked:
+            program.debt_s += request.timeout_s
+            raise PeerTimeout(f"{request.endpoint}: no answer in {request.timeout_s:g} s")
+        return None
 
     def _fetch(self, program: Running, request: fx.Fetch) -> Any:
         if (waiting := self._again(program, request)) is not None:
             return waiting
         self._need_route(program, request.url, ANSWER_TIMEOUT_S)
         content = self.cloud.content(request.url, self._thing, self._certificate)
+        if content.size_bytes != request.size:
+            program.debt_s += 2 * self.profile.round_trip_s
+            raise PeerRefused(f"{request.url}: {content.size_bytes} bytes, not {request.size}")
         transfer = Transfer(program, request, content, self.env.now)
         self._transfers.append(transfer)
-        left = request.size - request.start
+        left = (request.until or request.size) - request.start
         program.wait += 1
         number = program.wait
 
@@ -397,8 +412,9 @@ class Machine(Programs):
         request, content = transfer.request, transfer.content
         elapsed_s = now_s - transfer.began_s - 2 * self.profile.round_trip_s
         came = int(max(0.0, elapsed_s + 1e-6) * self._transfer_rate())
-        done = min(request.size, request.start + came)
-        if done < request.size:
+        until = request.until or request.size
+        done = min(until, request.start + came)
+        if done < until:
             done = max(request.start, done - done % request.chunk)
         if done > 0:
             partition = self.disk[request.partition]
@@ -406,8 +422,7 @@ class Machine(Programs):
             if request.size <= REAL_BYTES_MAX:
                 partition.write(request.offset, content.read(0, done))
             else:
-                size = min(content.size_bytes, request.size)
-                partition.write(request.offset, Blob(digest, content.size_bytes, min(done, size)))
+                partition.write(request.offset, Blob(digest, request.size, done))
             partition.sync()
         return done
 
@@ -545,6 +560,7 @@ class Machine(Programs):
         fx.UploadEvery: _upload_every,
         fx.Get: _get,
         fx.Fetch: _fetch,
+        fx.Reach: _reach,
         fx.ReadStick: _read_stick,
         fx.WriteStick: _write_stick,
         fx.Panel: _panel,

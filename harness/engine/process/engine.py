@@ -19,7 +19,7 @@ from harness.cloud.service.core import Settings
 from harness.engine import site
 from harness.engine.commands import perform
 from harness.engine.conduct import Conductor
-from harness.engine.factory import signed_image
+from harness.engine.factory import catalogue
 from harness.engine.process.link import Link
 from harness.engine.process.machine import Machine
 from harness.engine.process.nodes import Nodes
@@ -249,9 +249,10 @@ async def _bring_up(
         stack.push_async_callback(machine.close)
     stack.push_async_callback(nodes.close)
     boards = [appliance.profile.board for appliance in plan.appliances]
-    for image in plan.images:
-        signed, payload = signed_image(image, boards, plan.seed, virtual=False)
-        cloud.publish_image(image.version, signed, payload)
+    offered = catalogue(plan.images, boards, plan.seed, started_s, virtual=False)
+    for version, signed, payload in offered.images:
+        cloud.publish_image(version, signed, payload)
+    cloud.publish_metadata(offered.metadata)
     return ProcessSite(plan, recorder, cloud, client, cameras, nodes, machines, links, group)
 
 

@@ -185,6 +185,17 @@ class Link:
                 await self._listen(target, sock)
         return self._ports[target]
 
+    async def reach(self, host: str, port: int) -> None:
+        """Connect to host:port and hang up; waits while the link is silent. Raises `OSError`.
+
+        Not through a relay, which accepts before it knows whether its target would.
+        """
+        if self.broken:
+            raise ConnectionRefusedError("the link is broken")
+        await self.audible.wait()
+        _, writer = await asyncio.open_connection(host, port)
+        writer.transport.abort()
+
     def cut(self) -> None:
         """Reset every connection; refuse new ones."""
         self.broken = True

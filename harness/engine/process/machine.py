@@ -332,13 +332,17 @@ class Machine:
     async def _get(self, _running: Running, request: fx.Get) -> bytes:
         return await self.uplink.get(request.url, request.limit)
 
+    async def _reach(self, _running: Running, request: fx.Reach) -> None:
+        await self.uplink.reach(request.endpoint, request.timeout_s)
+
     async def _fetch(self, _running: Running, request: fx.Fetch) -> int:
         """Stream to storage a step at a time; what was synced before a break stays."""
         partition = self.disk[request.partition]
         done = request.start
+        until = request.until or request.size
         try:
             async for chunk in self.uplink.stream(
-                request.url, request.start, request.size, request.chunk
+                request.url, done, until, request.size, request.chunk
             ):
                 partition.write(request.offset + done, chunk)
                 await asyncio.to_thread(partition.sync)
@@ -445,6 +449,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.UploadEvery: Machine._upload_every,
     fx.Get: Machine._get,
     fx.Fetch: Machine._fetch,
+    fx.Reach: Machine._reach,
     fx.ReadStick: Machine._read_stick,
     fx.WriteStick: Machine._write_stick,
     fx.Panel: Machine._panel,

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from harness.appliance.effect import LinkLost, MessageArrived
-from harness.errors import Corrupt, LinkDown, PeerError, PeerRefused, PeerTimeout
+from harness.errors import Corrupt, LinkDown, NotFound, PeerError, PeerRefused, PeerTimeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -313,13 +313,20 @@ class Uplink:
                 await self.post(url, document)
             await asyncio.sleep(every_s)
 
-    async def stream(self, url: str, start: int, size: int, chunk: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` to `size` in pieces of `chunk`."""
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        left = size - start
+    async def stream(
+        self, url: str, start: int, until: int, size: int, chunk: int
+    ) -> AsyncIterator[bytes]:
+        """The bytes from `start` to before `until`, of `size`, in pieces of `chunk`.
+
+        What comes beyond is not read. Raises `PeerRefused` when the content has another size.
+        """
+        part = start > 0 or until < size
+        headers = {"Range": f"bytes={start}-{until - 1}"} if part else {}
+        left = until - start
         with _as_peer_error(url):
             async with await self._open(url, headers) as response:
                 _refuse_status(response, url)
+                _refuse_size(response, url, start, size)
                 piece = bytearray()
                 async for data in response.content.iter_any():
                     piece += data[: left - len(piece)]
@@ -327,8 +334,21 @@ class Uplink:
                         yield bytes(piece[:chunk])
                         left -= chunk
                         del piece[:chunk]
+                    if len(piece) >= left:
+                        break
                 if piece:
                     yield bytes(piece)
+
+    async def reach(self, endpoint: str, timeout_s: float) -> None:
+        """Connect over the link and hang up. Raises `LinkDown` or `PeerTimeout`."""
+        host, _, port = endpoint.rpartition(":")
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.link.reach(host, int(port))
+        except TimeoutError:
+            raise PeerTimeout(f"{endpoint}: no answer in {timeout_s:g} s") from None
+        except (OSError, ValueError) as error:
+            raise LinkDown(f"{endpoint}: {error}") from None
 
     async def _open(
         self, url: str, headers: Mapping[str, str], body: bytes | None = None
@@ -390,8 +410,23 @@ def _as_peer_error(url: str) -> Any:
 
 
 def _refuse_status(response: aiohttp.ClientResponse, url: str) -> None:
+    if response.status == 404:
+        raise NotFound(f"{url}: 404 {response.reason}")
     if response.status not in (200, 206):
         raise PeerRefused(f"{url}: {response.status} {response.reason}")
+
+
+def _refuse_size(response: aiohttp.ClientResponse, url: str, start: int, size: int) -> None:
+    """Raise when the whole content is not `size` bytes, as far as the answer says."""
+    if response.status == 206:
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]
+        said = int(total) if total.isdigit() else size
+    elif start:
+        raise PeerRefused(f"{url}: answers without the range that was asked for")
+    else:
+        said = size if response.content_length is None else response.content_length
+    if said != size:
+        raise PeerRefused(f"{url}: {said} bytes, not {size}")
 
 
 def _object(payload: Any) -> Mapping[str, Any]:

@@ -24,8 +24,16 @@ from harness.appliance.boot import power_on
 from harness.appliance.firmware import Board
 from harness.appliance.release import release
 from harness.appliance.storage import DATA, PAGE_BYTES, Blob, Survival
-from harness.engine.sweep.cloud import BOARD, ROOT_KEY, Cloud
-from harness.errors import EngineError, HarnessError, LinkDown, PeerError, PeerRefused
+from harness.engine.sweep.cloud import BOARD, EPOCH_S, ROOT_KEY, UPDATE_ROOT, Cloud
+from harness.errors import (
+    EngineError,
+    HarnessError,
+    LinkDown,
+    NotFound,
+    PeerError,
+    PeerRefused,
+    PeerTimeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +45,6 @@ if TYPE_CHECKING:
 MOMENTS_MAX = 1_000_000  # a run that takes more does not end by itself
 SHUTDOWN_S = 10.0
 BOOT_S = 60.0
-EPOCH_S = 1_700_000_000.0
 _WAIT = object()
 
 
@@ -63,12 +70,15 @@ class Box:
         self.disk = disk
         self.cloud = cloud
         self.release: Callable[[Manifest], Steps] = release
-        self.board = Board(BOARD, ROOT_KEY, "serial-1", disk[DATA].size)
+        self.board = Board(
+            BOARD, ROOT_KEY, UPDATE_ROOT, "serial-1", disk["slot-a"].size, disk[DATA].size
+        )
         self.now_s = 0.0
         self.powered = False
         self.halted = ""
         self.stopped = ""  # why it powered off in good order
         self.uplink = "up"  # or "broken": connections are refused
+        self.blocked: set[str] = set()  # endpoints that a firewall does not let through
         self.break_after_steps: int | None = None  # steps of downloads until the link breaks
         self.stick: dict[str, bytes] | None = None
         self.notes: list[tuple[str, Mapping[str, Any]]] = []
@@ -314,29 +324,41 @@ class Box:
     def _content(self, url: str) -> bytes | Blob:
         self._need_route()
         if url not in self.cloud.content:
-            raise PeerRefused(f"{url}: 404 Not Found")
+            raise NotFound(f"{url}: 404 Not Found")
         return self.cloud.content[url]
 
     def _get(self, _running: Running, request: fx.Get) -> bytes:
         content = self._content(request.url)
         if isinstance(content, Blob):
             raise EngineError(f"{request.url}: bulk content is fetched, not got")
+        if len(content) > request.limit:
+            raise PeerRefused(f"{request.url}: larger than {request.limit} bytes")
         return content
+
+    def _reach(self, _running: Running, request: fx.Reach) -> None:
+        self._need_route()
+        if request.endpoint in self.blocked:
+            raise PeerTimeout(f"{request.endpoint}: no answer in {request.timeout_s:g} s")
 
     def _fetch(self, _running: Running, request: fx.Fetch) -> int:
         """Step by step: write, sync, and perhaps the link or the power goes in between."""
         content, partition = self._content(request.url), self.disk[request.partition]
         size = content.size if isinstance(content, Blob) else len(content)
+        if size != request.size:
+            raise PeerRefused(f"{request.url}: {size} bytes, not {request.size}")
         self.fetches.append((request.url, request.start))
-        done = request.start
-        while done < min(size, request.size):
+        done, until = request.start, request.until or size
+        if self._unobserved and isinstance(content, Blob):
+            self._pass_steps(until - done, request.chunk)
+            done = until - 1
+        while done < until:
             if self.break_after_steps == 0:
                 self.break_after_steps = None
                 self.break_link()
                 return done
             if self.break_after_steps is not None:
                 self.break_after_steps -= 1
-            step = min(request.chunk, size - done, request.size - done)
+            step = min(request.chunk, until - done)
             if isinstance(content, Blob):
                 partition.write(request.offset, Blob(content.digest, size, done + step))
             else:
@@ -347,11 +369,25 @@ class Box:
             done += step
         return done
 
+    @property
+    def _unobserved(self) -> bool:
+        """Nothing can happen inside a step, and nobody looks: the last one says it all."""
+        looked = self.watch is not None or self.cut_at is not None
+        return not looked and self.break_after_steps is None
+
+    def _pass_steps(self, size: int, chunk: int) -> None:
+        """Count the moments of all steps but the last, which is taken."""
+        self.moments += 2 * ((size - 1) // chunk)
+
     def _copy(self, _running: Running, request: fx.Copy) -> None:
         """Step by step, as a download; bulk content is known to be the same all along."""
         source, target = self.disk[request.source], self.disk[request.target]
         content = source.bulk(request.source_offset, request.size)
-        for done in range(0, request.size, request.chunk):
+        first = 0
+        if self._unobserved and isinstance(content, Blob):
+            self._pass_steps(request.size, request.chunk)
+            first = request.size - 1
+        for done in range(first, request.size, request.chunk):
             end = min(done + request.chunk, request.size)
             if isinstance(content, Blob):
                 there = min(end, content.length)
@@ -455,6 +491,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.UploadEvery: lambda box, _running, _request: box._need_link(),
     fx.Get: Box._get,
     fx.Fetch: Box._fetch,
+    fx.Reach: Box._reach,
     fx.ReadStick: lambda box, _running, _request: box.stick,
     fx.WriteStick: Box._write_stick,
     fx.Panel: Box._panel,

@@ -17,16 +17,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from harness.appliance import topic
 from harness.appliance.image import Manifest
 from harness.appliance.storage import Blob
+from harness.engine.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from harness.appliance.demand import Demand
 
+EPOCH_S = 1_700_000_000.0
 THING = "device-1"
 BOARD = "jetson-agx-xavier"
 RELEASE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ROOT_KEY = RELEASE_KEY.public_key().public_bytes_raw()
+REPOSITORY = Repository("bench", EPOCH_S)
+UPDATE_ROOT = REPOSITORY.roots()[0]
 IMAGE_BYTES = 3 << 20  # three steps of a download
 STICK = {
     "config.json": json.dumps({"Endpoint": "mqtt.test:8883", "DeviceId": THING}).encode(),
@@ -79,6 +83,7 @@ class Cloud:
     reject: dict[str, str] = field(default_factory=dict)  # request topic -> message
     mute: set[str] = field(default_factory=set)  # request topics that get no answer
     lies: list[str] = field(default_factory=list)
+    repository: Repository = REPOSITORY
     changes: int = 0  # grows with everything that is said or done here
     say: Callable[[str, Mapping[str, Any]], None] = _nobody
 
@@ -96,6 +101,7 @@ class Cloud:
             self.reject,
             self.mute,
             list(self.lies),
+            self.repository,
         )
 
     def key(self) -> Hashable:
@@ -112,18 +118,38 @@ class Cloud:
 
     # --- what happens here -------------------------------------------------------------------
 
-    def offer(self, version: str, **changes: Any) -> dict[str, Any]:
-        """Publish a firmware image. Outcome: the job document that orders it."""
+    def offer(
+        self, version: str, custom: Mapping[str, Any] | None = None, **changes: Any
+    ) -> dict[str, Any]:
+        """Publish a firmware image. Outcome: the job document that orders it.
+
+        `custom` is what the signed targets say of it beyond the manifest, or otherwise.
+        """
         made = manifest(version, **changes)
-        self.content[f"manifest/{version}"] = made.sign(RELEASE_KEY)
+        signed = made.sign(RELEASE_KEY)
+        self.content[f"manifest/{version}"] = signed
         self.content[f"image/{version}"] = Blob(made.sha256, made.size_bytes, made.size_bytes)
+        self.repository = self.repository.offering(made, signed, **(custom or {}))
+        self.publish(self.repository.files())
         return {
             "operation": "OTA",
             "imageVersion": version,
             "allowMajorVersionUpdate": False,
+            "metadataUrl": "metadata",
             "manifestUrl": f"manifest/{version}",
             "imageUrl": f"image/{version}",
         }
+
+    def publish(self, metadata: Mapping[str, bytes]) -> None:
+        """The signed metadata of images, by file name."""
+        self.content.update({f"metadata/{name}": data for name, data in metadata.items()})
+
+    def cancel(self, job: str) -> None:
+        """The job is wanted no longer; the device hears what is left."""
+        entry = self.jobs[job]
+        self.jobs[job] = {**entry, "status": "CANCELED", "progress": "FAILED"}
+        self.changes += 1
+        self.say(topic.job_notify(THING), self._next())
 
     def order(self, document: Mapping[str, Any]) -> str:
         job = f"job-{len(self.jobs)}"
@@ -205,6 +231,8 @@ class Cloud:
     def _update(self, job: str, message: Mapping[str, Any]) -> None:
         entry, details = self.jobs[job], message["statusDetails"]
         ended = entry["status"] not in ("QUEUED", "IN_PROGRESS")
+        if entry["status"] == "CANCELED":
+            return  # the device may not have heard yet
         if ended and entry["status"] != message["status"]:
             self.lies.append(f"{job} ended as {entry['status']}, then as {message['status']}")
         self.jobs[job] = {**entry, "status": message["status"], **details}

@@ -47,6 +47,7 @@ def test_the_device_is_told_and_can_ask(core: Any) -> None:
         "operation": "OTA",
         "imageVersion": "7.0.13",
         "allowMajorVersionUpdate": True,
+        "metadataUrl": "https://cloud/panorama-firmware/metadata",
         "manifestUrl": "https://cloud/panorama-firmware/images/7.0.13/manifest",
         "imageUrl": "https://cloud/panorama-firmware/images/7.0.13/payload",
     }

@@ -16,7 +16,15 @@ from harness.cloud.service.core import Endpoints
 from harness.cloud.service.plane import ControlPlane
 from harness.engine.conduct import unzip
 from harness.engine.sweep.box import Box
-from harness.engine.sweep.cloud import RELEASE_KEY, STICK, THING, Cloud, manifest, payload
+from harness.engine.sweep.cloud import (
+    RELEASE_KEY,
+    REPOSITORY,
+    STICK,
+    THING,
+    Cloud,
+    manifest,
+    payload,
+)
 from harness.engine.sweep.stand import factory_box
 
 if TYPE_CHECKING:
@@ -86,7 +94,9 @@ class RealCloud:
     def offer_and_order(self, defects: tuple[str, ...]) -> str:
         made = manifest(NEW, fuse_level=2, defects=defects)
         body = BytesContent(bytes(made.size_bytes))
-        self.plane.publish_image(NEW, made.sign(RELEASE_KEY), body)
+        signed = made.sign(RELEASE_KEY)
+        self.plane.publish_image(NEW, signed, body)
+        self.plane.publish_metadata(REPOSITORY.offering(made, signed).files())
         answer = self.plane.call(
             "CreateJobForDevices",
             {
