@@ -207,8 +207,8 @@ os.write(telemetry, b'{"kind": "CameraConnected", "camera": "no", "connection": 
     ("altered", "at", "reason"),
     [
         ("payload", 5000, "image 7.0.13: hash "),
-        ("manifest", 0, "image manifest: signature does not match"),
-        ("manifest", 200, "image manifest: signature does not match"),
+        ("manifest", 0, "image 7.0.13: manifest: 321 bytes with hash "),
+        ("manifest", 200, "image 7.0.13: manifest: 321 bytes with hash "),
     ],
 )
 def test_firmware_that_was_altered_in_the_store_is_refused(

@@ -263,11 +263,14 @@ class CloudServer:
 
     def publish_image(
         self, version: str, manifest: bytes, payload: Content, *,
-        required: bool = False, alternate: bool = False,
+        required: bool = False, alternate: bool = False, recalled: bool = False,
     ) -> None:  # fmt: skip
         """Put a firmware image into the catalogue, which is the same in every plane."""
         for plane in self.planes:
-            plane.publish_image(version, manifest, payload, required=required, alternate=alternate)
+            plane.publish_image(
+                version, manifest, payload,
+                required=required, alternate=alternate, recalled=recalled,
+            )  # fmt: skip
 
     def publish_metadata(self, files: Mapping[str, bytes]) -> None:
         """The signed metadata of the catalogue, by file name, the same in every plane."""

@@ -65,7 +65,7 @@ class Devices:
 
     def _releases(self) -> Answer:
         """What the catalogue offers: beta releases stand beside the others."""
-        images = self._core.store.images.values()
+        images = [image for image in self._core.store.images.values() if not image.recalled]
         usual = [image.version for image in images if not image.alternate]
         beta = sorted((i.version for i in images if i.alternate), key=version_key, reverse=True)
         return {
@@ -228,7 +228,7 @@ class Devices:
             return False
         current = version_key(software)
         return any(
-            image.required and version_key(image.version) > current
+            image.required and not image.recalled and version_key(image.version) > current
             for image in self._core.store.images.values()
         )
 

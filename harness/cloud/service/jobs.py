@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from harness.cloud.service.state import Device
 
 
-_IMAGE_KEY = re.compile(r"images/(\d+(?:\.\d+){1,3})/(?:manifest|payload|required|alternate)")
+_MARKS = ("required", "alternate", "recalled")
+_IMAGE_KEY = re.compile(
+    r"images/(\d+(?:\.\d+){1,3})/(?:manifest|payload|required|alternate|recalled)"
+)
 METADATA = "metadata"  # where the signed metadata of all images lies in the firmware bucket
 _MANIFEST_BYTES_MAX = 16 * 1024 - 4  # what has room before the payload in a slot
 
@@ -32,9 +35,9 @@ class Jobs:
 
     def publish_image(
         self, version: str, manifest: bytes, payload: Content, manifest_content: Content,
-        *, required: bool, alternate: bool,
+        *, required: bool, alternate: bool, recalled: bool,
     ) -> None:  # fmt: skip
-        self._core.store.images[version] = Image(version, manifest, required, alternate)
+        self._core.store.images[version] = Image(version, manifest, required, alternate, recalled)
         self._core.objects.put(FIRMWARE_BUCKET, _manifest_key(version), manifest_content)
         self._core.objects.put(FIRMWARE_BUCKET, payload_key(version), payload)
         self._refresh_all()
@@ -46,8 +49,8 @@ class Jobs:
     def take_firmware(self, key: str) -> None:
         """The firmware bucket has changed at `key`: what is whole there is in the catalogue.
 
-        That is `images/<version>/manifest` and `payload`; an object `required` or `alternate`
-        beside them makes it that. Whether it is signed is for devices to judge.
+        That is `images/<version>/manifest` and `payload`; an object `required`, `alternate` or
+        `recalled` beside them makes it that. Whether it is signed is for devices to judge.
         """
         match = _IMAGE_KEY.fullmatch(key)
         if match is None:
@@ -59,9 +62,8 @@ class Jobs:
             store.images.pop(version, None)
         else:
             data = manifest.read(0, manifest.size_bytes)
-            marks = [get(f"images/{version}/{mark}") for mark in ("required", "alternate")]
-            required, alternate = (mark is not None for mark in marks)
-            store.images[version] = Image(version, data, required, alternate)
+            marks = (get(f"images/{version}/{mark}") is not None for mark in _MARKS)
+            store.images[version] = Image(version, data, *marks)
         self._refresh_all()
 
     # --- operations ---------------------------------------------------------------------
@@ -103,6 +105,9 @@ class Jobs:
             known = ", ".join(self._core.store.images) or "none"
             message = f"Image version {version} does not exist; published: {known}."
             raise validation(message, [(f"{name}.ImageVersion", "is not a published version")])
+        if self._core.store.images[version].recalled:
+            message = f"Image version {version} was recalled."
+            raise validation(message, [(f"{name}.ImageVersion", "was recalled")])
         return version
 
     def _document(self, parameters: Parameters, image: str | None) -> dict[str, Any]:
@@ -150,6 +155,24 @@ class Jobs:
             "DeviceName": device and device.name,
             "CreatedTime": job.created_s,
         }
+
+    def cancel(self, identifier: str, *, force: bool) -> None:
+        """As CancelJobExecution of AWS IoT: a job in progress only by `force`.
+
+        The service's own API has no such operation, nor a word for the outcome: `Status` is FAILED.
+        """
+        job = self._core.store.jobs.get(identifier)
+        if job is None:
+            raise not_found("JOB", identifier)
+        if job.ended or (job.status == "IN_PROGRESS" and not force):
+            message = f"Job {job.id} is {job.status} and cannot be cancelled."
+            raise conflict("JOB", job.id, message, "InvalidStateTransition")
+        job.status, job.progress = "CANCELED", "FAILED"
+        job.version += 1
+        device = self._devices.get(job.device)
+        self._executions.record(device, job)
+        self._devices.refresh(device)
+        self._executions.notify(device)
 
     def abandon(self, device: Device) -> None:
         """The device is being deleted: a job it has not ended will not be."""

@@ -293,17 +293,28 @@ class ControlPlane:
 
     def publish_image(
         self, version: str, manifest: bytes, payload: Content, *,
-        required: bool = False, alternate: bool = False,
+        required: bool = False, alternate: bool = False, recalled: bool = False,
     ) -> None:  # fmt: skip
         """Put a firmware image into the catalogue.
 
-        `required` marks a mandatory update, `alternate` a beta release.
+        `required` marks a mandatory update, `alternate` a beta release, `recalled` one that is
+        installed no longer.
         """
         self._jobs.publish_image(
             version, manifest, payload, BytesContent(manifest),
-            required=required, alternate=alternate,
+            required=required, alternate=alternate, recalled=recalled,
         )  # fmt: skip
         self._core.store.commit()
+
+    def cancel_job(self, job: str, *, force: bool = False) -> None:
+        """Take a job back, as an operator does with AWS IoT; in progress only by `force`.
+
+        The device hears that it is no longer its next one. Raises `ApiError`.
+        """
+        try:
+            self._jobs.cancel(job, force=force)
+        finally:
+            self._core.store.commit()
 
     def publish_metadata(self, files: Mapping[str, bytes]) -> None:
         """Put signed metadata of the catalogue, by file name, where jobs tell devices to look.
@@ -325,7 +336,7 @@ class ControlPlane:
             if payload is not None:
                 self.publish_image(
                     image.version, image.manifest, payload,
-                    required=image.required, alternate=image.alternate,
+                    required=image.required, alternate=image.alternate, recalled=image.recalled,
                 )  # fmt: skip
         for key in other.objects.keys(FIRMWARE_BUCKET, f"{METADATA}/"):
             metadata = other.objects.get(FIRMWARE_BUCKET, key)

@@ -55,7 +55,7 @@ class Job:
     created_s: float
     document: Mapping[str, Any]
     progress: str = "PENDING"
-    status: str = "QUEUED"  # QUEUED | IN_PROGRESS | SUCCEEDED | FAILED | REJECTED
+    status: str = "QUEUED"  # QUEUED | IN_PROGRESS | SUCCEEDED | FAILED | REJECTED | CANCELED
     details: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     started_s: float = 0.0  # 0: not yet
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        return self.status in ("SUCCEEDED", "FAILED", "REJECTED")
+        return self.status in ("SUCCEEDED", "FAILED", "REJECTED", "CANCELED")
 
 
 @dataclass(slots=True)
@@ -213,13 +213,14 @@ class Image:
     """A firmware image in the catalogue.
 
     `required` is the vendor's mandatory update; an `alternate` is a beta release, offered beside
-    the others.
+    the others; one that was `recalled` is offered no longer.
     """
 
     version: str
     manifest: bytes
     required: bool
     alternate: bool = False
+    recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
