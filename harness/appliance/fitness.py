@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.appliance import image
+from harness.appliance import boot_control, image
 from harness.appliance.boot_control import other
 from harness.appliance.effect import Note, Program, Reach, Read, Sleep, Sync, Write
 from harness.appliance.storage import SLOT_PARTITION
-from harness.errors import LinkDown, PeerRefused, PeerTimeout, StorageFull
+from harness.errors import LinkDown, PeerRefused, PeerTimeout, StorageFull, StorageReadOnly
 
 if TYPE_CHECKING:
     from harness.appliance.catalogue import Offer
@@ -59,11 +59,12 @@ def refuse(offer: Offer, board: Board, fuses: int, current: str) -> None:
 def refuse_unready(firmware: Firmware, job: str) -> Program[None]:
     """Whether the slots are as an update needs them; what is found is noted, `ota.readiness`.
 
-    The running slot is the way back: without it committed and active an update would burn the
-    bridge. The other slot has to take writes. That it could not boot now is worth a word, not a
-    refusal: writing it mends that. Raises `PeerRefused`, `StorageReadOnly`.
+    Asked is what the next boot will read, whatever this one believes. The running slot is the
+    way back: without it committed and active an update would burn the bridge. The other slot has
+    to take writes. That it could not boot now is worth a word, not a refusal: writing it mends
+    that. Raises `PeerRefused`, `StorageReadOnly`.
     """
-    control, slot = firmware.control, firmware.slot
+    control, slot = (yield from boot_control.load()), firmware.slot
     problem = ""
     if not control.slot(slot).successful:
         problem = f"slot {slot} runs on trial and is not committed"
@@ -79,6 +80,15 @@ def refuse_unready(firmware: Firmware, job: str) -> Program[None]:
     there = yield Read(partition, 0, _PROBE_BYTES)
     yield Write(partition, 0, there)
     yield Sync(partition)
+
+
+def refuse_unarmed(slot: str) -> Program[None]:
+    """Whether the next boot will try `slot`, asked while there is no need for it to find out."""
+    control = yield from boot_control.load()
+    if control.choose() != slot:
+        raise StorageReadOnly(
+            f"redundancy is not armed: slot {slot} was written, and boot control did not take it"
+        )
 
 
 def refuse_unreachable(version: str, endpoints: tuple[str, ...]) -> Program[None]:

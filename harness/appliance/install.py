@@ -62,6 +62,7 @@ def install(
     yield from _still_wanted(firmware, job)
     yield from image.write_header(SLOT_PARTITION[slot], signed)
     firmware.control = yield from boot_control.save(firmware.control.armed(slot))
+    yield from fitness.refuse_unarmed(slot)
     yield Note("boot.control", firmware.control.describe(firmware.fuses))
 
 

@@ -130,6 +130,9 @@ def _half(role: str) -> Any:
     return signer("bench", role, 0)
 
 
+_NOT_BOTH = (_thief("targets"), _half("targets"))
+
+
 def _old_snapshot(world: World) -> None:
     old = world.oldest["2.snapshot.json"]
 
@@ -256,9 +259,7 @@ ATTACKS = {
     "targets-of-a-twin": Attack(
         _under_name(
             "4.targets.json",
-            lambda world: build(world.honest, keys={"targets": (_thief("targets"), _half("targets"))})[
-                "4.targets.json"
-            ],
+            lambda world: build(world.honest, keys={"targets": _NOT_BOTH})["4.targets.json"],
         ),
         "they do not belong together",
     ),

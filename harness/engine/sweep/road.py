@@ -129,7 +129,9 @@ def _job_ended(box: Box) -> bool:
     return (
         box.online
         and box.idle
-        and all(job["status"] in ("SUCCEEDED", "FAILED") for job in box.cloud.jobs.values())
+        and all(
+            job["status"] in ("SUCCEEDED", "FAILED", "CANCELED") for job in box.cloud.jobs.values()
+        )
     )
 
 

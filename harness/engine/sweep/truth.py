@@ -122,7 +122,7 @@ def _jobs(box: Box, versions: tuple[str, ...]) -> Iterator[str]:
     """Every job has ended, and the last update that is called a success is what runs."""
     yield from (f"job-truthful: {lie}" for lie in box.cloud.lies)
     for job, entry in box.cloud.jobs.items():
-        if entry["status"] not in ("SUCCEEDED", "FAILED"):
+        if entry["status"] not in ("SUCCEEDED", "FAILED", "CANCELED"):
             yield f"job-truthful: {job} never ended: {entry['status']}, {entry['progress']}"
         if entry["status"] == "SUCCEEDED" and entry["doc"]["operation"] == "OTA":
             versions = (entry["doc"]["imageVersion"],)
