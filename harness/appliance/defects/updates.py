@@ -109,7 +109,7 @@ DEFECTS = (
     Defect(
         name="redundancy-never-armed",
         step="update",
-        summary="the slot that was written is not made the next to boot: every update rolls back",
+        summary="the slot that was written is not made the next to boot: every update fails",
         seen="field: A/B updates whose bootloader flag is not set",
         caught_by="steps",
         wrap=altering(_never_armed),
