@@ -233,7 +233,10 @@ class Conductor:
             {"JobType": "OTA", "DeviceJobConfig": {"OTAJobConfig": config}},
             step.timeout_s,
         )
-        outcome, reason = yield Ask(lambda now: now.outcomes.get(job, ("unknown", "")))
+        # A job that was cancelled has ended before its appliance hears of it.
+        missing = f"{step.appliance} did not say how {job} ended"
+        yield from self._until(lambda now: job in now.outcomes, step.timeout_s, missing)
+        outcome, reason = yield Ask(lambda now: now.outcomes[job])
         if outcome != step.expect:
             because = f": {reason}" if reason else ""
             raise StepFailed(f"the update ended {outcome}, expected {step.expect}{because}")

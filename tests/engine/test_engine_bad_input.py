@@ -206,9 +206,11 @@ os.write(telemetry, b'{"kind": "CameraConnected", "camera": "no", "connection": 
 @pytest.mark.parametrize(
     ("altered", "at", "reason"),
     [
-        ("payload", 5000, "image 7.0.13: hash "),
-        ("manifest", 0, "image 7.0.13: manifest: 321 bytes with hash "),
-        ("manifest", 200, "image 7.0.13: manifest: 321 bytes with hash "),
+        ("images/7.0.13/payload", 5000, "image 7.0.13: hash "),
+        ("images/7.0.13/manifest", 0, "image 7.0.13: manifest: 321 bytes with hash "),
+        ("images/7.0.13/manifest", 200, "image 7.0.13: manifest: 321 bytes with hash "),
+        ("metadata/timestamp.json", 120, "timestamp metadata: signed by 0 of the 1 keys needed"),
+        ("metadata/2.targets.json", 300, "targets metadata: hash "),
     ],
 )
 def test_firmware_that_was_altered_in_the_store_is_refused(
@@ -216,7 +218,7 @@ def test_firmware_that_was_altered_in_the_store_is_refused(
 ) -> None:
     def listen(event: Event) -> None:
         if event.kind == "cloud.job" and event.values["status"] == "PENDING":
-            alter(clouds, FIRMWARE_BUCKET, lambda key: key == f"images/7.0.13/{altered}", at)
+            alter(clouds, FIRMWARE_BUCKET, lambda key: key == altered, at)
 
     plan = make_plan("process", workload=[{"update": UPDATE}], images=IMAGES, **SCALE)
     ran = runs(plan, listen=listen)
@@ -228,6 +230,25 @@ def test_firmware_that_was_altered_in_the_store_is_refused(
     assert not ok
     assert error.startswith(f"the update ended refused, expected committed: {reason}")
     # It never left the firmware it came with.
+    assert [event.values["version"] for event in ran.of("appliance.booted")] == ["6.2.1"]
+    assert ran.of("cloud.job")[-1].values["status"] == "FAILED"
+
+
+def test_a_job_that_is_cancelled_while_its_image_comes(
+    clouds: list[CloudServer], runs: Any, make_plan: Any
+) -> None:
+    def listen(event: Event) -> None:
+        if event.kind == "job.reported" and event.values["status"] == "DOWNLOADING":
+            clouds[-1].plane.cancel_job(event.values["job"], force=True)
+
+    plan = make_plan("process", workload=[{"update": UPDATE}], images=IMAGES, **SCALE)
+    ran = runs(plan, listen=listen)
+    ends_in_good_order(ran)
+    (ended,) = ran.of("ota.ended")
+    assert (ended.values["outcome"], ended.values["reason"]) == (
+        "cancelled",
+        "the job was cancelled",
+    )
     assert [event.values["version"] for event in ran.of("appliance.booted")] == ["6.2.1"]
     assert ran.of("cloud.job")[-1].values["status"] == "FAILED"
 

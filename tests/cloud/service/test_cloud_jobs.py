@@ -253,3 +253,84 @@ def test_what_else_is_put_beside_firmware_is_no_image(core: Any) -> None:
     upload(core, "7.0.2/payload")
     upload(core, "7.0.2/manifest", b"x" * 20_000)
     assert "LatestSoftware" not in core.call("DescribeDevice", DeviceId=device)
+
+
+def test_a_recalled_image_is_offered_no_longer(core: Any) -> None:
+    device = core.online()
+    for key in ("7.0.11/payload", "7.0.11/manifest", "6.2.1/payload", "6.2.1/manifest"):
+        upload(core, key)
+    assert core.call("DescribeDevice", DeviceId=device)["LatestSoftware"] == "7.0.11"
+    upload(core, "7.0.11/recalled")
+    assert core.call("DescribeDevice", DeviceId=device)["LatestSoftware"] == "6.2.1"
+    ota = {"OTAJobConfig": {"ImageVersion": "7.0.11"}}
+    with pytest.raises(ApiError, match=r"7\.0\.11 was recalled"):
+        core.call("CreateJobForDevices", DeviceIds=[device], JobType="OTA", DeviceJobConfig=ota)
+
+
+def test_a_recalled_image_makes_no_update_necessary(core: Any) -> None:
+    device = core.online()
+    core.say(device, "shadow/name/device/update", {"state": {"reported": {"software": "6.2.1"}}})
+    image = ("7.0.11", b"manifest", BytesContent(b"payload"))
+    core.plane.publish_image(*image, required=True)
+    assert core.statuses("cloud.device")[-1] == "UPDATE_NEEDED"
+    core.plane.publish_image(*image, required=True, recalled=True)
+    assert core.statuses("cloud.device")[-1] == "ONLINE"
+
+
+def test_signed_metadata_lies_where_jobs_say(core: Any) -> None:
+    device = core.online()
+    core.plane.publish_metadata({"timestamp.json": b"{}"})
+    start(core, device)
+    url = core.answer(job_notify(device))["execution"]["jobDocument"]["metadataUrl"]
+    bucket, _, key = url.removeprefix("https://cloud/").partition("/")
+    assert core.plane.may_read(device, bucket, f"{key}/timestamp.json")
+    content = core.plane.objects.get(bucket, f"{key}/timestamp.json")
+    assert content.read(0, 100) == b"{}"
+    core.disk.check(core.store)
+
+
+# --- cancelled jobs ------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_cancelled_and_the_device_hears_that_nothing_is_next(core: Any) -> None:
+    device = core.online()
+    job = start(core, device)
+    core.plane.cancel_job(job)
+    assert "execution" not in core.answer(job_notify(device))
+    assert core.call("DescribeDeviceJob", JobId=job)["Status"] == "FAILED"
+    assert core.statuses("cloud.job")[-1] == "FAILED"
+    core.say(device, "jobs/$next/get", {})
+    assert "execution" not in core.answer(job_next(device) + ACCEPTED)
+    assert reboot(core, device) == f"{device}-1", "the next one may come"
+    core.disk.check(core.store)
+
+
+def test_a_job_in_progress_is_cancelled_by_force_alone(core: Any) -> None:
+    device = core.online()
+    job = start(core, device)
+    update(core, device, job, "IN_PROGRESS", "DOWNLOADING")
+    with pytest.raises(ApiError, match="is IN_PROGRESS and cannot be cancelled"):
+        core.plane.cancel_job(job)
+    core.plane.cancel_job(job, force=True)
+    with pytest.raises(ApiError, match="is CANCELED and cannot be cancelled"):
+        core.plane.cancel_job(job, force=True)
+
+
+@pytest.mark.parametrize("late", ["IN_PROGRESS", "SUCCEEDED", "FAILED"])
+def test_what_a_device_reports_of_a_cancelled_job_is_refused_with_its_state(
+    core: Any, late: str
+) -> None:
+    device = core.online()
+    job = start(core, device)
+    core.plane.cancel_job(job)
+    update(core, device, job, late, "DOWNLOADING")
+    refused = core.answer(job_update(device, job) + REJECTED)
+    assert refused["code"] == "InvalidStateTransition"
+    assert refused["executionState"]["status"] == "CANCELED"
+    update(core, device, job, "CANCELED")
+    assert core.answer(job_update(device, job) + REJECTED)["code"] == "InvalidRequest"
+
+
+def test_there_is_no_job_to_cancel(core: Any) -> None:
+    with pytest.raises(ApiError, match="ResourceNotFoundException"):
+        core.plane.cancel_job("device-x-0")
