@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # A download is looked up from after each of so many segments: what power may cost of it, and how
 # long a cancellation may wait. Few, since every one is a request and an entry in the journal.
-SEGMENTS = 16
+SEGMENTS = 8
 SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX = 16 << 20, 256 << 20
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -109,9 +109,18 @@ def catalogue(
     images = []
     for plan in plans:
         signed, payload = signed_image(plan, boards, seed, virtual=virtual)
-        repository = repository.offering(image.verify(signed, root_key(seed)), signed)
+        made = image.verify(signed, root_key(seed))
+        repository = repository.offering(made, signed, **_said_of(plan))
         images.append((plan.version, signed, payload))
     return Catalogue(tuple(images), repository.files())
+
+
+def _said_of(plan: ImagePlan) -> dict[str, Any]:
+    """What the signed targets say of an image beyond its manifest."""
+    recalled = {"kind": "recalled"} if plan.recalled else {}
+    minimum = {"minimum_version": plan.minimum_version} if plan.minimum_version else {}
+    endpoints = {"endpoints": list(plan.endpoints)} if plan.endpoints else {}
+    return {**recalled, **minimum, **endpoints}
 
 
 def signed_image(

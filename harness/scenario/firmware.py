@@ -9,6 +9,11 @@ def major(version: str) -> int:
     return int(version.split(".")[0])
 
 
+def version_key(version: str) -> tuple[int, ...]:
+    """Orders versions such as 7.0.13."""
+    return tuple(int(part) for part in version.split("."))
+
+
 def fuse_level(version: str) -> int:
     """Fuses that a release blows unless its image says otherwise.
 

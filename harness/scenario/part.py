@@ -8,6 +8,9 @@ NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 VERSION_PATTERN = r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, examples=["north", "counter-north"])]
+ENDPOINT_PATTERN = r"^[a-z0-9.-]{1,253}:[0-9]{1,5}$"
+
+Endpoint = Annotated[str, Field(pattern=ENDPOINT_PATTERN, examples=["api.ecr.test:443"])]
 Version = Annotated[str, Field(pattern=VERSION_PATTERN, examples=["6.2.1"])]
 
 

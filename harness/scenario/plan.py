@@ -32,7 +32,8 @@ BrokerKind: TypeAlias = Literal["embedded", "mosquitto"]
 class AppliancePlan:
     """One appliance: its hardware profile and the firmware it leaves the factory with.
 
-    `defects` are that firmware's. Virtual time alone knows of power modes and heat.
+    `defects` are that firmware's. Virtual time alone knows of power modes and heat. Endpoints that
+    are `blocked` do not answer it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class AppliancePlan:
     power_mode: str = "max"
     ambient_c: float = AMBIENT_C
     defects: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,9 @@ class ImagePlan:
     seed: int
     required: bool = False
     candidate: bool = False
+    recalled: bool = False
+    minimum_version: str = ""
+    endpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class _Compiler:
                 power_mode=made.power_mode,
                 ambient_c=float(made.ambient_c),
                 defects=self._defects(made.firmware),
+                blocked=tuple(made.blocked),
             )
             for name, made in self.file.site.appliances.items()
         )
@@ -143,6 +144,9 @@ class _Compiler:
                 fuse_level=fuse_level(version) if made.fuse_level is None else made.fuse_level,
                 seed=derive(self.seed, "image", version),
                 required=made.required,
+                recalled=made.recalled,
+                minimum_version=made.minimum_version or "",
+                endpoints=tuple(made.endpoints),
                 candidate=made.candidate,
             )
             for version, made in self.file.images.items()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
-from harness.scenario.part import Name, Part, Version
+from harness.scenario.part import Endpoint, Name, Part, Version
 from harness.scenario.plan import BrokerKind
 from harness.scenario.quantity import Duration, Limit, Size, Span, wrong
 from harness.scenario.quota_file import Choice, QuotasFile
@@ -61,6 +61,15 @@ class ImageFile(Part):
         default=False, description="the image under test: it gets the defects that a run adds"
     )
     required: bool = Field(default=False, description="mandatory: recovery never goes below it")
+    recalled: bool = Field(default=False, description="taken back: appliances refuse it")
+    minimum_version: Version | None = Field(
+        default=None, description="the oldest firmware it may be installed from"
+    )
+    endpoints: list[Endpoint] = Field(
+        default_factory=list,
+        max_length=16,
+        description="host:port it has to reach before it is installed",
+    )
 
 
 class RestoreFile(Part):

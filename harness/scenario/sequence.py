@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from harness.scenario.firmware import fuse_level, major
+from harness.scenario.firmware import fuse_level, major, version_key
 from harness.scenario.review import walk
 
 if TYPE_CHECKING:
@@ -215,6 +215,8 @@ def _update(found: Review, loc: Loc, update: UpdateFile, state: _State) -> None:
     if image is None or update.appliance not in state.firmware:
         return
     now, fuses = state.firmware[update.appliance], state.fuses[update.appliance]
+    blocked = found.file.site.appliances[update.appliance].blocked
+    missing = sorted(set(image.endpoints) & set(blocked))
     level = fuse_level(update.image) if image.fuse_level is None else image.fuse_level
     reason, hint = "", "write `expect: refused`, or choose another image"
     if update.image == now:
@@ -224,6 +226,12 @@ def _update(found: Review, loc: Loc, update: UpdateFile, state: _State) -> None:
     elif major(update.image) > major(now) and not update.allow_major:
         reason = f"{now} to {update.image} crosses a major version"
         hint = "add `allow_major: true`, or write `expect: refused`"
+    elif image.recalled:
+        reason = f"{update.image} is recalled"
+    elif image.minimum_version and version_key(now) < version_key(image.minimum_version):
+        reason = f"{update.image} is installed from {image.minimum_version} on, this is {now}"
+    elif missing:
+        reason = f"`{update.appliance}` does not reach {', '.join(missing)}"
     if reason and update.expect != "refused":
         found.add((*loc, "image"), f"{reason}: the update is refused", hint)
     elif not reason and update.expect == "committed":

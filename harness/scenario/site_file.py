@@ -18,7 +18,7 @@ from harness.scenario.look import (
     Light,
     Weather,
 )
-from harness.scenario.part import Name, Part, Version
+from harness.scenario.part import Endpoint, Name, Part, Version
 from harness.scenario.plan import AMBIENT_C
 from harness.scenario.quantity import wrong
 
@@ -48,6 +48,11 @@ class ApplianceFile(Part):
     )
     ambient_c: float = Field(
         default=AMBIENT_C, ge=-40, le=85, description="air around it, in virtual time"
+    )
+    blocked: list[Endpoint] = Field(
+        default_factory=list,
+        max_length=64,
+        description="endpoints of `images` that its firewall does not let through",
     )
 
 

@@ -116,6 +116,35 @@ def test_a_download_is_given_up_when_the_link_stays_down(runs: Any, make_plan: A
     assert len(ran.of("fault.healed")) == 1
 
 
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"recalled": True}, "image 6.3.0 was recalled"),
+        ({"minimum_version": "6.2.2"}, "6.2.1 to 6.3.0: may be installed from 6.2.2 on"),
+        (
+            {"endpoints": ["ecr.test:443", "iot.test:443"]},
+            "image 6.3.0 needs endpoints that cannot be reached from here: "
+            "ecr.test:443: no answer in 10 s",
+        ),
+    ],
+)
+def test_an_image_that_does_not_fit_here_is_refused_before_it_is_fetched(
+    image: dict[str, Any], reason: str, runs: Any, make_plan: Any
+) -> None:
+    plan = make_plan(
+        "model",
+        workload=[{"update": {**UPDATE, "image": "6.3.0", "expect": "refused"}}],
+        images={"6.3.0": {"size": "4GiB", **image}},
+    )
+    (north,) = plan.appliances
+    plan = replace(plan, appliances=(replace(north, blocked=("ecr.test:443",)),))
+    ran = runs(plan)
+    assert ran.outcome == ("completed", "")
+    (ended,) = ran.of("ota.ended")
+    assert (ended.values["outcome"], ended.values["reason"]) == ("refused", reason)
+    assert ended.values["duration_s"] < 90.0
+
+
 def test_a_download_that_power_interrupted_goes_on_where_it_was(runs: Any, make_plan: Any) -> None:
     plan = make_plan(
         "model",

@@ -369,6 +369,11 @@ async def test_an_endpoint_is_reached_over_the_link_or_not(site: Site, device: U
         unused.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets it
         with pytest.raises(LinkDown, match=str(unused.getsockname()[1])):
             await device.reach(f"127.0.0.1:{unused.getsockname()[1]}", 10.0)
+    device.blocked = frozenset({"ecr.test:443"})
+    device.services = f"127.0.0.1:{open_port}"
+    await device.reach("iot.test:443", 10.0)
+    with pytest.raises(PeerTimeout, match="ecr"):
+        await device.reach("ecr.test:443", 0.01)
     device.link.hush()
     with pytest.raises(PeerTimeout, match=r"no answer in 0\.01 s"):
         await device.reach(f"127.0.0.1:{open_port}", 0.01)

@@ -199,6 +199,32 @@ def test_what_is_older_than_the_fuses_is_refused(
     load(write(OLDER, (WORK, TO_8.replace("committed", "rolled-back") + BACK)))
 
 
+UNFIT = "{size: 8MiB}\n  6.3.0: {size: 8MiB, %s}"
+TO_UNFIT = "- update: {appliance: north, image: 6.3.0, expect: committed}"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("recalled: true", "6.3.0 is recalled"),
+        ("minimum_version: 6.2.10", "6.3.0 is installed from 6.2.10 on, this is 6.2.1"),
+        ("endpoints: ['ecr.test:443', 'iot.test:443']", "`north` does not reach ecr.test:443"),
+    ],
+)
+def test_what_an_appliance_will_refuse_is_known_before_the_run(
+    image: str, reason: str, refused: Callable[..., str], write: Callable[..., Path]
+) -> None:
+    firewall = ("firmware: 6.2.1}", "firmware: 6.2.1, blocked: ['ecr.test:443']}")
+    offered = ("{size: 8MiB}", UNFIT % image)
+    assert f"{reason}: the update is refused" in refused(firewall, offered, (WORK, TO_UNFIT))
+    load(write(firewall, offered, (WORK, TO_UNFIT.replace("committed", "refused"))))
+
+
+@pytest.mark.parametrize("endpoint", ["ecr.test", "https://ecr.test:443", "ECR:443", ":443"])
+def test_an_endpoint_is_a_host_and_a_port(endpoint: str, refused: Callable[..., str]) -> None:
+    assert "endpoints" in refused(("{size: 8MiB}", UNFIT % f"endpoints: ['{endpoint}']"))
+
+
 def test_branches_of_parallel_do_not_see_each_other(
     refused: Callable[..., str], write: Callable[..., Path]
 ) -> None:

@@ -77,7 +77,7 @@ class Machine(Programs):
         self.draw = draw
         self.powered = False
         self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
-        self.blocked: set[str] = set()  # endpoints that a firewall does not let through
+        self.blocked = frozenset(plan.blocked)  # by a firewall, which answers nothing
         self.stick: dict[str, bytes] | None = None
         self.heartbeats = 0
         self._certificate = ""

@@ -166,11 +166,24 @@ class Session:
 
 
 class Uplink:
-    """TLS identity, MQTT session and HTTPS of one appliance. PEM files live in `directory`."""
+    """TLS identity, MQTT session and HTTPS of one appliance. PEM files live in `directory`.
+
+    `services`, host:port, plays every service that an image may ask for; without it they are
+    looked for where they say. Those that are `blocked` do not answer, as behind a firewall.
+    """
 
     def __init__(
-        self, group: asyncio.TaskGroup, link: Link, directory: Path, time_scale: float
+        self,
+        group: asyncio.TaskGroup,
+        link: Link,
+        directory: Path,
+        time_scale: float,
+        *,
+        services: str = "",
+        blocked: frozenset[str] = frozenset(),
     ) -> None:
+        self.services = services
+        self.blocked = blocked
         self.group = group
         self.link = link
         self.directory = directory
@@ -341,9 +354,11 @@ class Uplink:
 
     async def reach(self, endpoint: str, timeout_s: float) -> None:
         """Connect over the link and hang up. Raises `LinkDown` or `PeerTimeout`."""
-        host, _, port = endpoint.rpartition(":")
+        host, _, port = (self.services or endpoint).rpartition(":")
         try:
             async with asyncio.timeout(timeout_s):
+                if endpoint in self.blocked:
+                    await asyncio.Event().wait()
                 await self.link.reach(host, int(port))
         except TimeoutError:
             raise PeerTimeout(f"{endpoint}: no answer in {timeout_s:g} s") from None
