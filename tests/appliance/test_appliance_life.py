@@ -16,6 +16,7 @@ from harness.engine.sweep.stand import provisioned_box
 from harness.engine.sweep.truth import settings, settle, violations
 
 VERSIONS = ("6.0.8", "6.2.1", "7.0.13", "8.0.29")
+OPEN = ("QUEUED", "IN_PROGRESS")
 INSTANCES = ("door", "hall", "yard")
 MOMENTS = st.integers(0, 160)
 SURVIVORS = st.integers(0, 255)  # one bit a write
@@ -32,14 +33,14 @@ class Life(RuleBasedStateMachine):
         self.box.power_up()
 
     def _busy(self) -> bool:
-        return any(j["status"] in ("QUEUED", "IN_PROGRESS") for j in self.box.cloud.jobs.values())
+        return any(j["status"] in OPEN for j in self.box.cloud.jobs.values())
 
     @precondition(lambda self: not self._busy())
     @rule(
         version=st.sampled_from(VERSIONS),
         fuse_level=st.integers(1, 3),
         defects=st.sampled_from([(), (), ("health-check-fails",)]),
-        damage=st.sampled_from(["", "", "", "payload", "signature"]),
+        damage=st.sampled_from(["", "", "", "payload", "signature", "timestamp", "stale"]),
         allow_major=st.booleans(),
     )
     def update(
@@ -51,6 +52,7 @@ class Life(RuleBasedStateMachine):
         allow_major: bool,
     ) -> None:
         cloud = self.box.cloud
+        before = {url: data for url, data in cloud.content.items() if url.startswith("metadata/")}
         document = cloud.offer(version, fuse_level=fuse_level, defects=defects)
         if damage == "payload":
             size = cloud.content[document["imageUrl"]].size  # type: ignore[union-attr]
@@ -58,7 +60,17 @@ class Life(RuleBasedStateMachine):
         elif damage == "signature":
             signed: Any = cloud.content[document["manifestUrl"]]
             cloud.content[document["manifestUrl"]] = signed[:-1] + b" "
+        elif damage == "timestamp":
+            cloud.content["metadata/timestamp.json"] = b"{}"
+        elif damage == "stale":
+            cloud.content.update(before)
         cloud.order({**document, "allowMajorVersionUpdate": allow_major})
+
+    @precondition(lambda self: self._busy())
+    @rule()
+    def cancel(self) -> None:
+        jobs = self.box.cloud.jobs
+        self.box.cloud.cancel(next(j for j in jobs if jobs[j]["status"] in OPEN))
 
     @precondition(lambda self: not self._busy())
     @rule()

@@ -60,6 +60,19 @@ def _updating(load: Load) -> Box:
     return box
 
 
+def _cancelling(load: Load) -> Box:
+    """The job is taken back as the device has begun with it."""
+    box = online_box("door", version=OLD)
+    job = box.cloud.order(box.cloud.offer(NEW, size_bytes=load.image_bytes))
+    box.run(lambda: bool(box.noted("ota.phase")))
+    box.cloud.cancel(job)
+    return box
+
+
+def _cancelled(box: Box) -> bool:
+    return bool(box.noted("ota.ended")) and _job_ended(box)
+
+
 def _rebooting(_load: Load) -> Box:
     box = online_box("door", version=OLD)
     box.cloud.order({"operation": "REBOOT"})
@@ -158,6 +171,7 @@ ROADS: Mapping[str, Road] = {
     road.name: road
     for road in (
         Road("ota", "an update over the air", _updating, _job_ended),
+        Road("cancel", "an update that is cancelled as it comes", _cancelling, _cancelled),
         Road("reboot", "a reboot by job: an orderly shutdown", _rebooting, _job_ended),
         Road("deploy", "an application is installed beside another", _deploying, _as_desired),
         Road("remove", "one application of two is removed", _removing, _as_desired),

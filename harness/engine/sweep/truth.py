@@ -119,13 +119,18 @@ def _cameras(box: Box) -> Iterator[str]:
 
 
 def _jobs(box: Box, versions: tuple[str, ...]) -> Iterator[str]:
-    """Every job has ended, and the last update that is called a success is what runs."""
+    """Every job has ended, and the last update that is called a success is what runs.
+
+    Or one that was taken back, perhaps when it was too late.
+    """
     yield from (f"job-truthful: {lie}" for lie in box.cloud.lies)
     for job, entry in box.cloud.jobs.items():
         if entry["status"] not in ("SUCCEEDED", "FAILED", "CANCELED"):
             yield f"job-truthful: {job} never ended: {entry['status']}, {entry['progress']}"
         if entry["status"] == "SUCCEEDED" and entry["doc"]["operation"] == "OTA":
             versions = (entry["doc"]["imageVersion"],)
+        if entry["status"] == "CANCELED":  # in time or too late: what runs decides
+            versions = (*versions, entry["doc"].get("imageVersion", ""))
     if box.noted("appliance.booted") and running_version(box) not in versions:
         said = " or ".join(versions)
         yield f"job-truthful: the jobs say {said} runs, {running_version(box)} does"
