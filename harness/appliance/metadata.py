@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+import msgspec
 from tuf.api import metadata as tuf
 from tuf.api.exceptions import RepositoryError
 from tuf.api.serialization import DeserializationError
@@ -28,7 +29,7 @@ from harness.errors import Corrupt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KINDS = ("required", "optional", "recalled")
+Endpoint = Annotated[str, msgspec.Meta(pattern=r"^[^:/]+:\d{1,5}$")]
 S = TypeVar("S", tuf.Root, tuf.Timestamp, tuf.Snapshot, tuf.Targets)
 
 
@@ -56,10 +57,10 @@ class Release:
 
     version: str
     boards: tuple[str, ...]
-    kind: str
+    kind: Literal["required", "optional", "recalled"]
     fuse_level: int
     minimum_version: str = ""
-    endpoints: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +216,10 @@ def _target(path: str, file: tuf.TargetFile) -> Target:
 
 def _release(path: str, custom: Any) -> Release:
     try:
-        release = Release(
-            version=custom["version"],
-            boards=tuple(custom["boards"]),
-            kind=custom["kind"],
-            fuse_level=int(custom["fuse_level"]),
-            minimum_version=custom.get("minimum_version", ""),
-            endpoints=tuple(custom.get("endpoints", ())),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Corrupt(f"targets metadata: {path}: custom: {error!r}") from None
+        release = msgspec.convert(custom, Release)
+    except msgspec.ValidationError as error:
+        raise Corrupt(f"targets metadata: {path}: custom: {error}") from None
     versions = (release.version, release.minimum_version or release.version)
-    if release.kind not in KINDS or not all(VERSION.fullmatch(str(v)) for v in versions):
-        raise Corrupt(f"targets metadata: {path}: custom: {custom!r} describes no release")
+    if not all(VERSION.fullmatch(version) for version in versions):
+        raise Corrupt(f"targets metadata: {path}: custom: a version is not like 6.2.1")
     return release

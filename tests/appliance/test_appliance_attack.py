@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.appliance.catalogue import TIMESTAMP_BYTES_MAX
+from harness.appliance.catalogue import ROOT_BYTES_MAX, TIMESTAMP_BYTES_MAX
 from harness.engine.repository import VALID, Repository, meta_file, signer
 from harness.engine.sweep.cloud import RELEASE_KEY, manifest, payload
 from harness.engine.sweep.stand import online_box, read_control
@@ -307,6 +307,10 @@ ATTACKS = {
         "root metadata: by the trusted root signed by 1 of the 2 keys needed",
     ),
     # --- bytes
+    "root-without-end": Attack(
+        _under_name("2.root.json", lambda _world: bytes(ROOT_BYTES_MAX + 1)),
+        f"2.root.json: larger than {ROOT_BYTES_MAX} bytes",
+    ),
     "timestamp-without-end": Attack(
         _under_name("timestamp.json", lambda _world: bytes(TIMESTAMP_BYTES_MAX + 1)),
         f"timestamp.json: larger than {TIMESTAMP_BYTES_MAX} bytes",

@@ -85,7 +85,15 @@ def test_an_image_larger_than_a_slot_is_refused_before_a_byte_of_it_is_fetched()
 
 @pytest.mark.parametrize(
     "custom",
-    [{"kind": "beta"}, {"boards": None}, {"version": "six"}, {"minimum_version": "old"}],
+    [
+        {"kind": "beta"},
+        {"boards": None},
+        {"version": "six"},
+        {"minimum_version": "old"},
+        {"endpoints": ["https://ecr.test"]},
+        {"endpoints": [443]},
+        {"fuse_level": "1"},
+    ],
 )
 def test_what_describes_no_release_is_refused(custom: dict[str, Any]) -> None:
     box = online_box()

@@ -22,6 +22,7 @@ from harness.cloud.front.server import CloudServer
 from harness.cloud.front.x509 import X509Authority
 from harness.cloud.service.content import BytesContent
 from harness.cloud.service.core import FIRMWARE_BUCKET
+from harness.engine.process import uplink as uplink_module
 from harness.engine.process.link import Link
 from harness.engine.process.uplink import Uplink
 from harness.errors import Corrupt, LinkDown, PeerError, PeerRefused, PeerTimeout
@@ -360,6 +361,16 @@ async def test_content_of_another_length_is_not_read(
     url = publish(site, "longer", b"x" * 5000)
     with pytest.raises(PeerRefused, match="5000 bytes, not 5001"):
         await anext(device.stream(url, start, until, 5001, 3000))
+
+
+async def test_a_stream_that_only_drips_is_given_up(
+    site: Site, device: Uplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No server is as fast as this one would have to be."""
+    monkeypatch.setattr(uplink_module, "SLOWEST_BYTES_PER_S", 1e18)
+    url = publish(site, "dripping", b"x" * 5000)
+    with pytest.raises(PeerTimeout, match="dripping: slower than"):
+        await anext(device.stream(url, 0, 5000, 5000, 3000))
 
 
 async def test_an_endpoint_is_reached_over_the_link_or_not(site: Site, device: Uplink) -> None:

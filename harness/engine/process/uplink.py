@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 KEEP_ALIVE_MIN_S = 2
 KEEP_ALIVE_S = 30.0
 ANSWER_TIMEOUT_S = 10.0
+DOCUMENT_TIMEOUT_S = 60.0  # for all of a small document, however it drips
+# Slower than this a download is given up and tried again: a server must not hold a device for ever.
+SLOWEST_BYTES_PER_S = 4096.0
 TRANSFER_SILENCE_S = 5.0  # no bytes for this long: the transfer is given up and resumed later
 _REFUSED = frozenset({2, 4, 5, 0x85, 0x86, 0x87})  # CONNACK: client id, credentials, not authorised
 _CLOSED_EARLY = "connection closed before CONNACK, as for a certificate that is not accepted"
@@ -302,7 +305,7 @@ class Uplink:
 
     async def get(self, url: str, limit: int) -> bytes:
         with _as_peer_error(url):
-            async with await self._open(url, {}) as response:
+            async with asyncio.timeout(DOCUMENT_TIMEOUT_S), await self._open(url, {}) as response:
                 _refuse_status(response, url)
                 body = await response.content.read(limit + 1)
                 while len(body) <= limit and (more := await response.content.read(limit)):
@@ -341,12 +344,17 @@ class Uplink:
                 _refuse_status(response, url)
                 _refuse_size(response, url, start, size)
                 piece = bytearray()
+                clock = asyncio.get_running_loop().time
+                since_s = clock()
                 async for data in response.content.iter_any():
                     piece += data[: left - len(piece)]
+                    if clock() - since_s > chunk / SLOWEST_BYTES_PER_S:
+                        raise PeerTimeout(f"{url}: slower than {SLOWEST_BYTES_PER_S:g} bytes/s")
                     while len(piece) >= chunk:
                         yield bytes(piece[:chunk])
                         left -= chunk
                         del piece[:chunk]
+                        since_s = clock()
                     if len(piece) >= left:
                         break
                 if piece:
