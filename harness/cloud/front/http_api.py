@@ -16,6 +16,7 @@ from harness.cloud.api import ApiError, load
 from harness.cloud.api.error import internal, validation
 from harness.cloud.api.wire import Router, read_request, write_answer, write_error
 from harness.cloud.front.admission import split_target
+from harness.cloud.front.http_iot import IotJobs
 from harness.cloud.front.listener import CLIENT, OPERATION, application, read_body
 from harness.cloud.front.refusal import (
     neighbour_refusal,
@@ -63,6 +64,7 @@ class ApiFront:
         self._s3 = s3
         self._sts = sts
         self._neighbours = neighbours
+        self._iot = IotJobs(planes, admission, storage)
         self.application = application(self._handle, "api", log)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -81,6 +83,8 @@ class ApiFront:
                 return await self._own(request, claim)
             case "s3":
                 return await self._s3.handle(request, claim)
+            case "iot" if self._iot.serves(request):
+                return await self._iot.handle(request, claim)
             case "sts":
                 return await self._sts.handle(request, claim)
             case _:

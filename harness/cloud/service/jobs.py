@@ -156,13 +156,13 @@ class Jobs:
             "CreatedTime": job.created_s,
         }
 
-    def cancel(self, identifier: str, *, force: bool) -> None:
+    def cancel(self, identifier: str, thing: str | None, *, force: bool) -> None:
         """As CancelJobExecution of AWS IoT: a job in progress only by `force`.
 
         The service's own API has no such operation, nor a word for the outcome: `Status` is FAILED.
         """
         job = self._core.store.jobs.get(identifier)
-        if job is None:
+        if job is None or thing not in (None, job.device):
             raise not_found("JOB", identifier)
         if job.ended or (job.status == "IN_PROGRESS" and not force):
             message = f"Job {job.id} is {job.status} and cannot be cancelled."

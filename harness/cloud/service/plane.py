@@ -306,13 +306,14 @@ class ControlPlane:
         )  # fmt: skip
         self._core.store.commit()
 
-    def cancel_job(self, job: str, *, force: bool = False) -> None:
+    def cancel_job(self, job: str, *, thing: str | None = None, force: bool = False) -> None:
         """Take a job back, as an operator does with AWS IoT; in progress only by `force`.
 
-        The device hears that it is no longer its next one. Raises `ApiError`.
+        With a `thing` it must be that one's. The device hears that it is no longer its next one.
+        Raises `ApiError`.
         """
         try:
-            self._jobs.cancel(job, force=force)
+            self._jobs.cancel(job, thing, force=force)
         finally:
             self._core.store.commit()
 

@@ -8,10 +8,13 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from harness.appliance.topic import ACCEPTED, job_next, job_notify, shadow_update
+from harness.cloud.access.keyring import Principal
+from harness.cloud.access.policy import read_policy
 from harness.cloud.service.content import BytesContent
 
 if TYPE_CHECKING:
@@ -124,6 +127,63 @@ async def test_jobs_from_creation_to_completion(cloud: Any, boto: Callable[[str]
     assert shown["DeviceAggregatedStatus"] == "ONLINE"
     assert shown["CurrentSoftware"] == "7.0.13"
     assert shown["LatestSoftware"] == "7.0.13"
+
+
+async def test_a_job_is_taken_back_by_way_of_iot(cloud: Any, boto: Callable[[str], Any]) -> None:
+    panorama, iot = boto("panorama"), boto("iot")
+    cloud.server.plane.publish_image("7.0.13", b"manifest", BytesContent(b"payload"))
+    device, credentials = await cloud.register("north")
+    config = {"OTAJobConfig": {"ImageVersion": "7.0.13"}}
+    ota = {"DeviceIds": [device], "JobType": "OTA", "DeviceJobConfig": config}
+    async with cloud.mqtt(device, credentials) as client:
+        await client.subscribe([(job_notify(device), 1)])
+        messages = aiter(client.messages)
+
+        async def heard() -> Any:
+            return json.loads(bytes((await anext(messages)).payload)).get("execution")
+
+        first, second = f"{device}-0", f"{device}-1"
+        await cloud.call(panorama, "create_job_for_devices", **ota)
+        assert (await heard())["jobId"] == first
+        for thing in ("another", "device-" + "x" * 26):
+            with pytest.raises(iot.exceptions.ResourceNotFoundException):
+                await cloud.call(iot, "cancel_job_execution", jobId=first, thingName=thing)
+        await cloud.call(iot, "cancel_job_execution", jobId=first, thingName=device)
+        assert await heard() is None
+        await cloud.call(panorama, "create_job_for_devices", **ota)
+        assert (await heard())["jobId"] == second
+        update = f"$aws/things/{device}/jobs/{second}/update"
+        await client.publish(update, json.dumps({"status": "IN_PROGRESS"}), qos=1)
+        await cloud.call(panorama, "describe_device_job", JobId=second)
+        with pytest.raises(iot.exceptions.InvalidStateTransitionException, match="IN_PROGRESS"):
+            await cloud.call(iot, "cancel_job_execution", jobId=second, thingName=device)
+        answer = await cloud.call(iot, "cancel_job", jobId=second, force=True)
+        assert answer["jobId"] == second
+        assert answer["jobArn"].endswith(f":123456789012:job/{second}")
+        assert await heard() is None
+    described = await cloud.call(panorama, "describe_device_job", JobId=second)
+    assert described["Status"] == "FAILED"
+
+
+async def test_to_take_a_job_back_needs_the_permission_for_job_and_thing(cloud: Any) -> None:
+    device, _ = await cloud.register("north")
+    statement = {"Effect": "Allow", "Action": "iot:Cancel*", "Resource": "arn:aws:iot:*:*:job/*"}
+    arn = "arn:aws:sts::123456789012:assumed-role/operator/session"
+    who = Principal("123456789012", arn, "AROA:session", (read_policy({"Statement": [statement]}),))
+    key = cloud.server.keyring.add_session(who)
+    iot = boto3.session.Session().client(
+        "iot",
+        region_name="us-east-1",
+        endpoint_url=cloud.server.api_url,
+        aws_access_key_id=key.id,
+        aws_secret_access_key=key.secret,
+        aws_session_token=key.token,
+    )
+    with pytest.raises(iot.exceptions.ResourceNotFoundException):
+        await cloud.call(iot, "cancel_job", jobId=f"{device}-0")
+    with pytest.raises(ClientError, match=f"iot:CancelJobExecution on resource: .*thing/{device}"):
+        await cloud.call(iot, "cancel_job_execution", jobId=f"{device}-0", thingName=device)
+    iot.close()
 
 
 async def test_packages_as_the_packager_uploads_them(
