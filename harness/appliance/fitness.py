@@ -12,7 +12,7 @@ from harness.appliance import boot_control, image
 from harness.appliance.boot_control import other
 from harness.appliance.effect import Note, Program, Reach, Read, Sleep, Sync, Write
 from harness.appliance.storage import SLOT_PARTITION
-from harness.errors import LinkDown, PeerRefused, PeerTimeout, StorageFull, StorageReadOnly
+from harness.errors import LinkDown, PeerRefused, PeerTimeout, StorageReadOnly
 
 if TYPE_CHECKING:
     from harness.appliance.catalogue import Offer
@@ -53,7 +53,7 @@ def refuse(offer: Offer, board: Board, fuses: int, current: str) -> None:
         )
     size = image.PAYLOAD_AT + offer.payload.size_bytes
     if size > board.slot_bytes:
-        raise StorageFull(f"image {release.version}: {size} bytes, a slot has {board.slot_bytes}")
+        raise PeerRefused(f"image {release.version}: {size} bytes, a slot has {board.slot_bytes}")
 
 
 def refuse_unready(firmware: Firmware, job: str) -> Program[None]:
