@@ -130,6 +130,10 @@ def _half(role: str) -> Any:
     return signer("bench", role, 0)
 
 
+def _other(role: str) -> Any:
+    return signer("bench", role, 1)
+
+
 _NOT_BOTH = (_thief("targets"), _half("targets"))
 
 
@@ -154,6 +158,19 @@ def _old_targets(world: World) -> None:
     world.serve(build(world.honest, {"snapshot": edit, "timestamp": newer}))
 
 
+def _mislisted(role: str, by: str, name: str) -> Callable[[World], None]:
+    """The right bytes, called a version that they are not by whoever lists them."""
+
+    def mount(world: World) -> None:
+        def edit(made: Any) -> None:
+            (made.snapshot_meta if by == "timestamp" else made.meta[name]).version = 99
+
+        files = build(world.honest, {by: edit})
+        world.serve({**files, f"99.{role}.json": files[f"4.{role}.json"]})
+
+    return mount
+
+
 def _under_name(name: str, other: Callable[[World], bytes]) -> Callable[[World], None]:
     return lambda world: world.serve({name: other(world)})
 
@@ -168,6 +185,12 @@ def _root(version: int, *signers: Any, **fields: Any) -> Callable[[World], None]
         world.serve({"2.root.json": world.honest.signed("root", made, *signers)})
 
     return mount
+
+
+def _root_of_new_keys_by_the_old(world: World) -> None:
+    """Who holds the old keys only cannot say which the new ones are."""
+    made = world.honest.rotated("root").root_role(2)
+    world.serve({"2.root.json": world.honest.signed("root", made, _half("root"), _other("root"))})
 
 
 def _thieves_root(world: World) -> None:
@@ -263,7 +286,16 @@ ATTACKS = {
         ),
         "they do not belong together",
     ),
-    "version-other-than-listed": Attack(
+    "snapshot-called-newer": Attack(
+        _mislisted("snapshot", "timestamp", "snapshot.json"),
+        "snapshot metadata: version 4, timestamp says 99",
+        heals=lambda honest: honest.rotated("timestamp"),
+    ),
+    "targets-called-newer": Attack(
+        _mislisted("targets", "snapshot", "targets.json"),
+        "targets metadata: version 4, snapshot says 99",
+    ),
+    "version-that-nobody-has": Attack(
         _replace("timestamp", snapshot_meta=meta_file(5, b"")), "5.snapshot.json: 404"
     ),
     # --- keys
@@ -301,6 +333,10 @@ ATTACKS = {
     "root-replayed": Attack(_root(1), "root metadata: version 1 does not follow 1"),
     "root-of-the-thief": Attack(
         _thieves_root, "root metadata: by the trusted root signed by 0 of the 2 keys needed"
+    ),
+    "root-not-by-its-own-keys": Attack(
+        _root_of_new_keys_by_the_old,
+        "root metadata: by its own root signed by 0 of the 2 keys needed",
     ),
     "root-below-threshold": Attack(
         _root(2, _half("root")),
@@ -405,3 +441,21 @@ def test_a_device_that_was_attacked_boots_and_takes_the_next_honest_update(name:
     world.serve({**metadata, **box.cloud.repository.files()})
     assert world.run(box.cloud.offer("6.4.0"))["status"] == "SUCCEEDED"
     assert running_version(box) == "6.4.0"
+
+
+def test_keys_that_were_replaced_stay_so_though_the_new_root_is_hidden() -> None:
+    """The device has the new root in its journal, over a power cut too."""
+    world = World(online_box())
+    box, stolen = world.box, world.honest
+    box.cloud.repository = world.honest.rotated("timestamp")
+    world.serve(box.cloud.repository.files())
+    assert world.run(box.cloud.offer(NEW))["status"] == "SUCCEEDED"
+    box.cut_power()
+    del box.cloud.content["metadata/2.root.json"]
+    for _ in range(9):
+        stolen = stolen.offering(manifest("6.4.0"), b"manifest")
+    world.serve(build(stolen))
+    box.power_up()
+    assert box.run(lambda: box.online and box.idle)
+    document = {**world.document, "imageVersion": "6.4.0"}
+    assert "timestamp metadata: signed by 0 of the 1 keys" in world.run(document)["reason"]

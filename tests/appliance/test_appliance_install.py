@@ -212,6 +212,17 @@ def test_a_download_ends_when_its_job_is_cancelled() -> None:
     assert _update(box, box.cloud.offer("6.3.0"))["status"] == "SUCCEEDED"
 
 
+def test_a_job_that_is_cancelled_when_all_has_come_is_not_armed() -> None:
+    box = online_box()
+    job = box.cloud.order(box.cloud.offer(NEW))
+    assert box.run(lambda: any(v["phase"] == "verifying" for v in box.noted("ota.phase")))
+    box.cloud.cancel(job)
+    _withdrawn(box, job, "the job was cancelled")
+    assert not read_control(box.disk).b.bootable
+    box.run(for_s=3600.0)
+    assert box.cloud.lies == []
+
+
 def test_a_job_that_another_took_the_place_of_gives_way_to_it() -> None:
     box = online_box()
     job = _downloading(box)
@@ -300,6 +311,29 @@ def test_another_image_does_not_go_on_where_the_one_before_it_was() -> None:
     assert box.run(lambda: _ended(box, job))
     assert box.fetches[0] == ("image/6.2.1", 0)
     assert box.cloud.jobs[job]["status"] == "SUCCEEDED"
+
+
+def test_software_that_was_restored_meanwhile_is_what_the_update_starts_from() -> None:
+    """The buttons swap the slots, so that nothing that was fetched is where it has to be."""
+    box = online_box()
+    assert _update(box, box.cloud.offer(NEW))["status"] == "SUCCEEDED"
+    box.notes.clear()
+    job = box.cloud.order(box.cloud.offer("6.3.0", size_bytes=LARGE))
+    box.break_after_steps = 40
+    assert box.run(lambda: box.uplink == "broken")
+    box.cut_power()
+    box.mend_link()
+    box.fetches.clear()
+    box.press("reset", held_s=5.0)
+    assert box.run(lambda: _ended(box, job))
+    assert box.noted("restore.ended")[0]["what"] == "required"
+    (ended,) = box.noted("ota.ended")
+    assert (ended["outcome"], ended["version_from"], ended["version_to"]) == (
+        "committed",
+        OLD,
+        "6.3.0",
+    )
+    assert box.fetches[0] == ("image/6.3.0", 0)
 
 
 def test_an_update_during_which_power_is_lost_again_and_again_is_given_up() -> None:

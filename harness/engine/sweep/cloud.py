@@ -231,6 +231,8 @@ class Cloud:
     def _update(self, job: str, message: Mapping[str, Any]) -> None:
         entry, details = self.jobs[job], message["statusDetails"]
         ended = entry["status"] not in ("QUEUED", "IN_PROGRESS")
+        if message["status"] not in ("IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"):
+            self.lies.append(f"{job} is {message['status']}, which no device can report")
         if entry["status"] == "CANCELED":
             return  # the device may not have heard yet
         if ended and entry["status"] != message["status"]:
