@@ -14,6 +14,7 @@ from harness.engine.sweep.sweep import parse_path, path_text, replay
 
 if TYPE_CHECKING:
     from harness.engine.sweep.campaign import Outcome
+    from harness.engine.sweep.sweep import Failure
 
 JSON_SCHEMA = 1
 PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
@@ -33,11 +34,14 @@ class Options:
     def load(self) -> Load:
         return Load(self.image_bytes, self.defects)
 
-    def replay_command(self, path: str) -> str:
+    def shown_by(self, failure: Failure) -> str:
+        """The command that shows a failure alone."""
         words = ["harness", "sweep", self.road, "--image-mib", str(self.image_bytes >> 20)]
         for defect in self.defects:
             words += ["--defect", defect]
-        return shlex.join([*words, "--replay", path])
+        if failure.path:
+            words += ["--replay", path_text(failure.path)]
+        return shlex.join(words)
 
 
 def run(options: Options) -> int:
@@ -81,8 +85,7 @@ def _as_json(options: Options, outcome: Outcome) -> dict[str, object]:
         "states_per_s": round(outcome.states_per_s),
         "outcomes": findings.outcomes,
         "failures": [
-            {"path": path_text(f.path), "broken": f.broken, "replay": options.replay_command(
-                path_text(f.path))}
+            {"path": path_text(f.path), "broken": f.broken, "replay": options.shown_by(f)}
             for f in findings.failures
         ],
     }  # fmt: skip
@@ -98,7 +101,8 @@ def _print(options: Options, outcome: Outcome) -> None:
     for ended, times in sorted(findings.outcomes.items(), key=lambda item: -item[1]):
         print(f"  {times:8} ended as: {ended}")
     for failure in findings.failures:
-        print(f"BROKEN after {path_text(failure.path)}: {'; '.join(failure.broken)}")
-        print(f"  {options.replay_command(path_text(failure.path))}")
+        when = f"after {path_text(failure.path)}" if failure.path else "without a cut"
+        print(f"BROKEN {when}: {'; '.join(failure.broken)}")
+        print(f"  {options.shown_by(failure)}")
     if not findings.complete:
         print("not every state was looked at", file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance import boot_control
 from harness.appliance.defects.kind import Defect, altering
-from harness.appliance.effect import Charge, Note, Publish, Restart, Write
+from harness.appliance.effect import Charge, Note, Publish, Restart, Sleep, Write
 from harness.appliance.journal import HALF_BYTES
 from harness.appliance.storage import BOOT_CONTROL, DATA
 from harness.errors import LinkDown
@@ -21,6 +21,14 @@ def _self_test_fails(_sound: Step) -> Step:
     def health_check(_firmware: Firmware) -> Program[str]:
         yield Charge("self-test")
         return "self-test failed"
+
+    return health_check
+
+
+def _self_test_hangs(_sound: Step) -> Step:
+    def health_check(_firmware: Firmware) -> Program[str]:
+        while True:
+            yield Sleep(3600.0)
 
     return health_check
 
@@ -105,6 +113,14 @@ DEFECTS = (
         seen="any release that does not work on this hardware",
         caught_by="steps",
         wrap=_self_test_fails,
+    ),
+    Defect(
+        name="self-test-hangs",
+        step="health_check",
+        summary="the self-test after the update never ends: a watchdog has to",
+        seen="field: images that wait for hardware that is not there",
+        caught_by="steps",
+        wrap=_self_test_hangs,
     ),
     Defect(
         name="redundancy-never-armed",

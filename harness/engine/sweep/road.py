@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.appliance import image, journal
 from harness.appliance.defects import lookup
-from harness.engine.sweep.cloud import STICK
-from harness.engine.sweep.stand import SLOT_BYTES, factory_box, online_box
+from harness.engine.sweep.cloud import BOARD, ROOT_KEY, STICK
+from harness.engine.sweep.stand import SLOT_BYTES, complete, factory_box, online_box, read_control
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ class Load:
 class Road:
     """`begin` gives a box that has just been told what to do, `ended` says when it has done it.
 
-    `help` is what a technician would do for a box that has settled and cannot go on alone.
+    `goal` says what is missing when it was done without a cut. `help` is what a technician would
+    do for a box that has settled and cannot go on alone.
     """
 
     name: str
     summary: str
     begin: Callable[[Load], Box]
     ended: Callable[[Box], bool]
+    goal: Callable[[Box, Load], str] = lambda _box, _load: ""
     help: Callable[[Box], None] = lambda _box: None
     versions: tuple[str, ...] = (OLD,)  # what may run when no job says otherwise
 
@@ -58,6 +61,20 @@ def _updating(load: Load) -> Box:
     offer = box.cloud.offer(NEW, fuse_level=2, size_bytes=load.image_bytes, defects=load.defects)
     box.cloud.order(offer)
     return box
+
+
+def _updated(box: Box, load: Load) -> str:
+    """The new image runs, or the old one when the new one cannot pass its self-test."""
+    unfit = any(lookup(name).step == "health_check" for name in load.defects)
+    if load.defects and not unfit:
+        return ""  # what another defect makes of it is not known here
+    return _runs(box, OLD if unfit else NEW)
+
+
+def _runs(box: Box, version: str) -> str:
+    slot, fuses = read_control(box.disk).active, box.disk.fuses
+    runs = complete(image.read_slot(slot, ROOT_KEY, BOARD, fuses), box.disk).version
+    return "" if runs == version else f"{runs} runs, not {version}"
 
 
 def _cancelling(load: Load) -> Box:
@@ -137,6 +154,21 @@ def _restored(box: Box) -> bool:
     return bool(box.noted("restore.ended")) and (box.online or blank) and box.idle
 
 
+def _has_restored(version: str) -> Callable[[Box, Load], str]:
+    def goal(box: Box, _load: Load) -> str:
+        restored = box.noted("restore.ended")
+        if len(restored) != 1 or not restored[0]["ok"]:
+            return f"restored {len(restored)} times, the last one {restored[-1]['ok']}"
+        return _runs(box, version)
+
+    return goal
+
+
+def _has_reset(box: Box, load: Load) -> str:
+    kept = sorted(complete(journal.load(), box.disk).values)
+    return f"kept are {', '.join(kept)}" if kept else _has_restored(OLD)(box, load)
+
+
 def _job_ended(box: Box) -> bool:
     """And the box has come to rest: a job may be told to have ended before it has."""
     return (
@@ -170,8 +202,14 @@ def _another_archive(box: Box) -> None:
 ROADS: Mapping[str, Road] = {
     road.name: road
     for road in (
-        Road("ota", "an update over the air", _updating, _job_ended),
-        Road("cancel", "an update that is cancelled as it comes", _cancelling, _cancelled),
+        Road("ota", "an update over the air", _updating, _job_ended, _updated),
+        Road(
+            "cancel",
+            "an update that is cancelled as it comes",
+            _cancelling,
+            _cancelled,
+            lambda box, _load: _runs(box, OLD),
+        ),
         Road("reboot", "a reboot by job: an orderly shutdown", _rebooting, _job_ended),
         Road("deploy", "an application is installed beside another", _deploying, _as_desired),
         Road("remove", "one application of two is removed", _removing, _as_desired),
@@ -181,7 +219,7 @@ ROADS: Mapping[str, Road] = {
             "from the factory to the first connection",
             _provisioning,
             lambda box: box.online and box.idle,
-            _another_archive,
+            help=_another_archive,
         ),
         Road("shutdown", "a press of the power button", _shutting_down, _off),
         Road(
@@ -189,6 +227,7 @@ ROADS: Mapping[str, Road] = {
             "a short press of reset: the latest software again",
             _pressed("reset", held_s=1.0),
             _restored,
+            _has_restored(NEW),
             versions=(NEW,),
         ),
         Road(
@@ -196,6 +235,7 @@ ROADS: Mapping[str, Road] = {
             "a long press of reset: the latest required software",
             _pressed("reset", held_s=5.0),
             _restored,
+            _has_restored(OLD),
             versions=(NEW, OLD),
         ),
         Road(
@@ -203,6 +243,7 @@ ROADS: Mapping[str, Road] = {
             "a long press of both buttons: required software, everything erased",
             _pressed("power", "reset", held_s=5.0),
             _restored,
+            _has_reset,
             _another_archive,
             versions=(NEW, OLD),
         ),

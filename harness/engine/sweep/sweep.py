@@ -18,7 +18,7 @@ from harness.appliance.storage import Survival, grown, survivals
 from harness.engine.sweep import truth
 from harness.engine.sweep.road import OLD, Load, road
 from harness.engine.sweep.stand import provisioned_box
-from harness.errors import EngineError, InputError
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ Path: TypeAlias = tuple[Cut, ...]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A state that breaks what must hold; `path` leads to it."""
+    """A state that breaks what must hold; `path` leads to it, an empty one without any cut."""
 
     path: Path
     broken: tuple[str, ...]
@@ -157,9 +157,12 @@ class Sweep:
         trunk = self.road.begin(self.load)
         trunk.moments = 0
         self._watch(trunk, (), self.depth)
-        if not trunk.run(lambda: self.road.ended(trunk) or self._enough()):
-            raise EngineError(f"{self.road.name}: the road has no end without a cut")
+        ended = trunk.run(lambda: self.road.ended(trunk) or self._enough())
         self.findings.moments = trunk.moments
+        if self.share.worker == 0 and self.findings.complete:
+            missed = self.road.goal(trunk, self.load) if ended else "the road has no end"
+            if missed:
+                self.findings.failures.append(Failure((), (f"reaches-goal: {missed}",)))
         return self.findings
 
     def _enough(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance import image, journal
+from harness.appliance.boot_control import Restore
 from harness.engine.sweep.cloud import BOARD, ROOT_KEY, sha256
 from harness.engine.sweep.stand import complete, read_control
 from harness.errors import Corrupt
@@ -66,6 +67,8 @@ def _boots_what_it_should(box: Box) -> Iterator[str]:
     active = control.slot(control.active)
     if control.active != last["slot"]:
         yield f"boots: slot {last['slot']} runs, boot control says {control.active}"
+    if control.restore is not Restore.NONE:
+        yield f"restore: {control.restore.name.lower()} is still to be done"
     if not (active.bootable and active.successful):
         yield f"committed: slot {control.active} was neither committed nor rolled back"
     try:

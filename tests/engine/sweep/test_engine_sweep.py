@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.appliance import journal, release
+from harness.appliance.boot_control import BootControl
 from harness.appliance.effect import Publish, Sync, Write
 from harness.appliance.storage import Disk, Survival
 from harness.engine.sweep.campaign import Order, sweep
@@ -55,6 +56,23 @@ def test_a_second_cut_in_the_recovery_changes_nothing(load: Load) -> None:
     assert twice.failures == []
     assert once.states < twice.states
     assert twice.cuts > 10 * once.cuts
+
+
+def test_a_self_test_that_hangs_is_ended_by_the_watchdog_wherever_power_is_cut() -> None:
+    findings = Sweep("ota", replace(SMALL, defects=("self-test-hangs",))).run()
+    assert findings.failures == []
+    assert set(findings.outcomes) == {"runs 6.0.8, OTA FAILED"}
+
+
+def test_a_road_that_misses_its_goal_is_broken_without_a_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An update that leads nowhere is survived by every cut, and yet no good."""
+    monkeypatch.setattr(BootControl, "armed", lambda self, _name: self)
+    findings = Sweep("ota", SMALL).run()
+    assert [(f.path, f.broken) for f in findings.failures] == [
+        ((), ("reaches-goal: 6.0.8 runs, not 6.2.1",))
+    ]
 
 
 def test_shares_of_a_sweep_add_up_to_it() -> None:
