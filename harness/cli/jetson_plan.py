@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.calibration.model import load
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.calibration.case import Case
+    from harness.calibration.model import Model
     from harness.calibration.predict import Estimate
     from harness.jetson.profile import Profile
 
 JSON_SCHEMA = 1
 CAMERAS_MAX = 256
 KEPT = 0.98  # of a camera's frames delivered: the camera is kept up with
+GAIN_MIN = 1.05
+INSTANCES_MAX = 10  # applications on an appliance
 WARM_S, LOOK_S = 4 * 3600.0, 10.0
 
 
@@ -59,6 +62,7 @@ def plan(asked: Asked, wanted: Wanted, *, as_json: bool) -> int:
     prediction = predict(model, case)
     planned = _planned(case, profile, wanted, prediction.mean_ms, wanted.cameras)
     most = _most(case, profile, wanted, prediction.mean_ms)
+    moves = _moves(model, case, profile, wanted, prediction.mean_ms)
     if as_json:
         value = {
             "schema": JSON_SCHEMA,
@@ -71,11 +75,14 @@ def plan(asked: Asked, wanted: Wanted, *, as_json: bool) -> int:
             "instances": wanted.instances,
             **_figures(planned, wanted),
             "cameras_kept_up_with": most,
+            "what_would_move_it": [{"change": what, "fps_per_camera": fps} for what, fps in moves],
             "extrapolation": list(prediction.extrapolation),
         }
         print(json.dumps(value, indent=2))
     else:
         _print(case, prediction.mean_ms, planned, wanted, most)
+        for what, fps in moves:
+            print(f"would be     {fps:8.3g} fps  with {what}")
         for reason in prediction.extrapolation:
             print(f"extrapolates: {reason}")
     return 0
@@ -163,6 +170,44 @@ def _most(case: Case, profile: Profile, wanted: Wanted, inference: Estimate) -> 
         else:
             high = middle - 1
     return low
+
+
+def _moves(
+    model: Model, case: Case, profile: Profile, wanted: Wanted, inference: Estimate
+) -> list[tuple[str, float]]:
+    """Single changes and the rate of each camera with them, the best first.
+
+    Those that gain less than `GAIN_MIN` are left out, and all where every camera is kept up with.
+    """
+
+    def rate(case: Case, wanted: Wanted, inference_ms: float) -> float:
+        heat = _warm(case, profile, wanted, inference_ms, wanted.cameras)
+        settled = _settled(case, profile, wanted, inference_ms, wanted.cameras, heat.clock_share)
+        return _share(settled, wanted.rate_fps) * wanted.rate_fps
+
+    now_fps = rate(case, wanted, inference.value)
+    if now_fps >= KEPT * wanted.rate_fps:
+        return []
+    host_ms = profile.host_ms if wanted.host_ms is None else wanted.host_ms
+    found: list[tuple[str, float]] = []
+    instances = min(2 * wanted.instances, INSTANCES_MAX, wanted.cameras)
+    width, height = wanted.width_px // 2, wanted.height_px // 2
+    for what, changed in (
+        (f"{instances} instances", replace(wanted, instances=instances)),
+        (f"{host_ms / 2:g} ms on the CPU", replace(wanted, host_ms=host_ms / 2)),
+        (f"pictures of {width}x{height}", replace(wanted, width_px=width, height_px=height)),
+    ):
+        found.append((what, rate(case, changed, inference.value)))
+    for what, other in (
+        ("int8", replace(case, precision="int8")),
+        ("the DLA", replace(case, engine="dla")),
+        ("the GPU", replace(case, engine="gpu")),
+        (f"power mode {case.hardware.fastest.name}", replace(case, mode=case.hardware.fastest)),
+    ):
+        if other != case and (other.engine != "dla" or other.dla_engines):
+            found.append((what, rate(other, wanted, predict(model, other).mean_ms.value)))
+    gains = [one for one in found if one[1] >= now_fps * GAIN_MIN]
+    return sorted(gains, key=lambda one: -one[1])
 
 
 def _share(settled: Settled, rate_fps: float) -> float:

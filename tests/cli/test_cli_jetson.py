@@ -128,6 +128,11 @@ def test_plan_says_what_an_appliance_carries(capsys: pytest.CaptureFixture[str])
     assert slow["bottleneck"] == "loop"  # 59 ms of Python a frame, as the sample application
     assert slow["fps_per_camera"]["value"] < 3
     assert slow["temperature_c"] > 60
+    moves = {one["change"]: one["fps_per_camera"] for one in slow["what_would_move_it"]}
+    assert moves["2 instances"] > 1.8 * slow["fps_per_camera"]["value"]
+    assert list(moves.values()) == sorted(moves.values(), reverse=True)
+    assert "the DLA" not in moves  # the accelerator is not what it waits for
+    assert value["what_would_move_it"] == []  # nothing has to
 
 
 def test_plan_of_an_application_folder(capsys: pytest.CaptureFixture[str]) -> None:
