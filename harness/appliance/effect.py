@@ -37,7 +37,17 @@ class Sleep(Effect, frozen=True, gc=False):
 
 
 class Now(Effect, frozen=True, gc=False):
-    """Outcome: the appliance's clock, float seconds since the Unix epoch."""
+    """Outcome: float seconds of a clock that is never set: what durations are measured by.
+
+    It goes on through reboots and power cuts, so that a job can be timed across them.
+    """
+
+
+class Clock(Effect, frozen=True, gc=False):
+    """Outcome: what the appliance takes for the time, float seconds since the Unix epoch.
+
+    It may be wrong, and NTP sets it: certificates and log lines go by it, durations must not.
+    """
 
 
 class Draw(Effect, frozen=True, gc=False):
@@ -259,13 +269,26 @@ class UploadEvery(Effect, frozen=True, gc=False):
 
 
 class ReadStick(Effect, frozen=True, gc=False):
-    """Outcome: the files on the USB stick `{name: bytes}`, or None when none is plugged in."""
+    """Outcome: the files on the USB stick `{name: bytes}`, or None when none is plugged in.
+
+    A name that ends in a slash is an empty folder. Raises `Corrupt` when the stick cannot be
+    used: its format, its size, the port it is in.
+    """
 
 
 class WriteStick(Effect, frozen=True, gc=False):
-    """Write a file back to the USB stick. Outcome: None; ignored when it was pulled."""
+    """Write a file to the USB stick, whole or not at all. Outcome: None.
+
+    Raises `LinkDown` when the stick was pulled, `StorageReadOnly`, `StorageFull`, `Corrupt`.
+    """
 
     name: str
+    data: bytes
+
+
+class Seal(Effect, frozen=True, gc=False):
+    """Outcome: `data` encrypted for the vendor's support, which alone can read it."""
+
     data: bytes
 
 

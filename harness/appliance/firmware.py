@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from harness.appliance import stick
 from harness.appliance.effect import Note, Panel, Pressed, Program, Receive, Shutdown, Spawn
+from harness.appliance.egress import egress
 
 if TYPE_CHECKING:
     from harness.appliance.boot_control import BootControl
@@ -31,6 +33,7 @@ class Mailbox:
     TELEMETRY = "telemetry"
     MONITOR = "monitor"
     RENEWAL = "renewal"
+    STICK = "stick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class Board:
     serial: str
     slot_bytes: int
     data_bytes: int
+    log_key: bytes = b""  # public: what log images are sealed for
+    brand: str = ""
+    device_type: str = ""
 
 
 class Online(msgspec.Struct, frozen=True, gc=False):
@@ -111,9 +117,11 @@ def run(firmware: Firmware) -> Program[None]:
     """The main program from the moment the kernel is up. Never returns."""
     yield Panel("network", "green", "steady")
     yield Spawn(Mailbox.PANEL, firmware.steps.panel(firmware))
+    yield from egress(firmware)
     if "device" not in firmware.journal.values:
         yield Note("appliance.state", {"state": "provisioning"})
         yield from firmware.steps.provision(firmware)
+    yield Spawn(Mailbox.STICK, stick.refuse_archives(firmware))
     yield Panel("status", "green", "steady")
     yield Note("appliance.state", {"state": "connecting"})
     yield Spawn(Mailbox.TELEMETRY, firmware.steps.ship(firmware))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance import topic
+from harness.appliance import stick, topic
 from harness.appliance.effect import (
     Connect,
     Disconnect,
@@ -28,7 +28,6 @@ from harness.appliance.effect import (
     StickPlugged,
     Subscribe,
     UseIdentity,
-    WriteStick,
 )
 from harness.appliance.firmware import Mailbox
 from harness.errors import Corrupt, LinkDown, PeerError, PeerRefused, PeerTimeout
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
     from harness.appliance.firmware import Firmware
 
-ARCHIVE_FILES = ("config.json", "claim.cert.pem", "claim.key.pem", "ca.pem")
 ANSWER_TIMEOUT_S = 30.0
 RETRY_S = 10.0
 
@@ -46,16 +44,20 @@ RETRY_S = 10.0
 def provision(firmware: Firmware) -> Program[None]:
     """Returns when the device has its own identity; retries for as long as it takes."""
     while True:
-        files = yield from _stick()
         began_s = yield Now()
-        yield Panel("status", "blue", "slow")
         try:
-            device = yield from _register(files)
+            data = yield from _archive()
+            if data is None:
+                yield from _another_stick()
+                continue
+            yield Panel("status", "blue", "slow")
+            device = yield from _register(stick.unpack(data))
+            yield from firmware.journal.put({"device": device})
         except PeerError as problem:
             yield Panel("status", "red", "fast")
             line = f"ERROR provisioning: {problem}"
             yield Note("log.line", {"stream": "occ_log", "line": line})
-            yield WriteStick("panorama/occ.log", f"{line}\n".encode())
+            yield from stick.write_logs(firmware, _logs(firmware, line))
             yield Disconnect()
             if isinstance(problem, (PeerRefused, Corrupt)):
                 # A spent, expired or damaged archive stays so.
@@ -63,19 +65,29 @@ def provision(firmware: Firmware) -> Program[None]:
             else:
                 yield Sleep(RETRY_S)
             continue
-        yield from firmware.journal.put({"device": device})
-        yield WriteStick("panorama/occ.log", b"INFO provisioning: registered\n")
+        line = f"INFO provisioning: registered as {device['thing']}"
+        yield from stick.write_logs(firmware, _logs(firmware, line))
         duration_s = round((yield Now()) - began_s, 6)
         yield Note("provision.ended", {"device": device["thing"], "duration_s": duration_s})
         return
 
 
-def _stick() -> Program[Mapping[str, bytes]]:
-    while True:
-        files: Mapping[str, bytes] | None = yield ReadStick()
-        if files and "config.json" in files:
-            return files
-        yield from _another_stick()
+def _logs(firmware: Firmware, line: str) -> dict[str, list[str]]:
+    """The provisioning logs, by the names that the vendor's change log gives for 4.3.23."""
+    manifest, slot = firmware.manifest, firmware.slot
+    return {
+        "occ.log": [line],
+        "ota_agent.log": [f"INFO ota: {manifest.version} runs from slot {slot}, no job"],
+        "syslog.log": [f"INFO appliance: serial {firmware.board.serial}, {firmware.board.name}"],
+        "kern.log": [f"INFO boot: slot {slot} verified, {firmware.fuses} fuses blown"],
+    }
+
+
+def _archive() -> Program[bytes | None]:
+    """The archive on the stick; None without one. Raises `Corrupt`."""
+    files: Mapping[str, bytes] = (yield ReadStick()) or {}
+    name = stick.archive(files)
+    return files[name] if name else None
 
 
 def _another_stick() -> Program[None]:
@@ -85,9 +97,6 @@ def _another_stick() -> Program[None]:
 
 
 def _register(files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
-    missing = [name for name in ARCHIVE_FILES if name not in files]
-    if missing:
-        raise Corrupt(f"provisioning archive: {', '.join(missing)} missing")
     try:
         config = json.loads(_text(files, "config.json"))
         endpoint, device_id = config["Endpoint"], config["DeviceId"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.effect import (
+    Clock,
     NodeOutput,
     Noted,
-    Now,
     Program,
     Receive,
     ReceiveAll,
@@ -133,10 +133,10 @@ def _send(url: str, waiting: Waiting) -> Program[None]:
     if waiting.dropped:
         text = f"WARN {waiting.dropped} lines were dropped while they waited"
         waiting.dropped = 0
-        waiting.add("", "cloudwatch_agent_logs", (yield Now()), text)
+        waiting.add("", "cloudwatch_agent_logs", (yield Clock()), text)
     while waiting.lines or waiting.errors:
         lines = _piece(waiting)
-        document = _document((yield Now()), lines, waiting.errors)
+        document = _document((yield Clock()), lines, waiting.errors)
         try:
             yield Upload(url + PATH, document)
         except PeerRefused:

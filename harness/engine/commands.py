@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.engine.recorder import Recorder
+    from harness.engine.stick import Stick
 
 
 class Box(Protocol):
@@ -21,7 +22,7 @@ class Box(Protocol):
 
     def press(self, buttons: frozenset[str], held_s: float) -> None: ...
 
-    def plug(self, files: Mapping[str, bytes]) -> None: ...
+    def plug(self, stick: Stick) -> None: ...
 
 
 class Place(World, Protocol):
@@ -44,8 +45,8 @@ def perform(place: Place, command: site.Command) -> Any:
             place.machines[appliance].power_up()
         case site.Press(appliance, buttons, held_s):
             place.machines[appliance].press(buttons, held_s)
-        case site.Plug(appliance, files):
-            place.machines[appliance].plug(files)
+        case site.Plug(appliance, stick):
+            place.machines[appliance].plug(stick)
         case site.Strike(fault):
             recorder.injected(fault)
             FAULTS[fault.kind].inject(place, fault.target, fault.parameters)

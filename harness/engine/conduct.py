@@ -6,8 +6,6 @@ failed step ends the work but not that.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
@@ -28,6 +26,7 @@ from harness.engine.site import (
     Tell,
     call,
 )
+from harness.engine.stick import with_archive
 from harness.errors import HarnessError, PeerError, PeerTimeout
 from harness.record import kind
 from harness.scenario.plan import (
@@ -189,7 +188,7 @@ class Conductor:
             "ProvisionDevice", {"Name": step.appliance, "Description": "provisioned by a scenario"}
         )
         self.devices[step.appliance] = answer["DeviceId"]
-        yield Plug(step.appliance, unzip(answer["Certificates"]))
+        yield Plug(step.appliance, with_archive(step.appliance, answer["Certificates"]))
         yield from self._until(
             lambda now: (
                 now.states.get(step.appliance) == "online"
@@ -361,12 +360,6 @@ class Conductor:
             if (yield Elapsed()) - began_s >= timeout_s:
                 raise PeerTimeout(f"{otherwise} after {timeout_s:g} s")
             yield Poll()
-
-
-def unzip(archive: bytes) -> dict[str, bytes]:
-    """What an operator does: unpack the provisioning archive onto the stick."""
-    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        return {name: opened.read(name) for name in opened.namelist()}
 
 
 def describe(step: Step) -> str:

@@ -14,6 +14,7 @@ from harness.cloud.api.error import ApiError
 
 if TYPE_CHECKING:
     from harness.engine.situation import Situation
+    from harness.engine.stick import Stick
     from harness.scenario.plan import FaultPlan
 
 T = TypeVar("T")
@@ -78,10 +79,10 @@ class Press(Command):
 
 @dataclass(frozen=True, slots=True)
 class Plug(Command):
-    """Put a USB stick with these files into the appliance."""
+    """Put a USB stick into the appliance, in place of one that is in it."""
 
     appliance: str
-    files: Mapping[str, bytes]
+    stick: Stick
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ STOPPED = "appliance.stopped"  # reason: reboot | power-cut | power-button | no-
 RESTORED = "restore.ended"  # what: latest | required | factory, slot, ok, reason
 STATE = "appliance.state"  # booting|restoring|provisioning|connecting|online|offline|failed
 LED = "panel.led"  # led: status | network, colour, pattern: steady|slow|fast|off
+EGRESS = "egress.ended"  # file, bytes, ok, reason
 PROVISIONED = "provision.ended"  # device, duration_s
 LINK_CONNECTED = "link.connected"  # attempt, duration_s (since first try or since loss)
 LINK_LOST = "link.lost"  # reason

@@ -8,8 +8,10 @@ import pytest
 
 from harness.appliance import topic
 from harness.appliance.effect import LinkLost, StickPlugged
-from harness.appliance.provision import ANSWER_TIMEOUT_S, ARCHIVE_FILES, RETRY_S
-from harness.engine.sweep.cloud import STICK, THING
+from harness.appliance.provision import ANSWER_TIMEOUT_S, RETRY_S
+from harness.appliance.stick import ARCHIVE_FILES
+from harness.engine.stick import Stick
+from harness.engine.sweep.cloud import ARCHIVE, STICK, THING, packed
 from harness.engine.sweep.stand import factory_box
 from harness.engine.sweep.truth import settings
 
@@ -47,7 +49,7 @@ def test_a_good_stick_makes_a_device() -> None:
     (ended,) = box.noted("provision.ended")
     assert ended["device"] == THING
     assert box.stick is not None
-    assert b"registered" in box.stick[LOG]
+    assert b"registered" in box.stick.files[LOG]
     assert _status(box) == [
         ("green", "fast"),
         ("blue", "slow"),
@@ -65,27 +67,27 @@ def test_the_claims_connection_is_closed_before_the_device_connects() -> None:
 
 def test_a_stick_that_is_in_at_power_on_is_used() -> None:
     box = factory_box()
-    box.stick = dict(STICK)
+    box.stick = STICK.copy()
     box.power_up()
     assert box.run(lambda: bool(box.noted("provision.ended")))
 
 
 def test_a_stick_without_an_archive_is_passed_over() -> None:
     box = _waiting_box()
-    box.plug({"holiday.jpg": b"..."})
+    box.plug(Stick({"holiday.jpg": b"..."}))
     box.run(for_s=600.0)
-    assert box.stick == {"holiday.jpg": b"..."}
+    assert box.stick == Stick({"holiday.jpg": b"..."})
     box.plug(STICK)
     assert box.run(lambda: bool(box.noted("provision.ended")))
 
 
-@pytest.mark.parametrize("missing", [name for name in ARCHIVE_FILES if name != "config.json"])
+@pytest.mark.parametrize("missing", ARCHIVE_FILES)
 def test_a_missing_file_is_named_on_the_stick_and_on_the_panel(missing: str) -> None:
     box = _waiting_box()
-    box.plug({name: data for name, data in STICK.items() if name != missing})
+    box.plug(packed({name: data for name, data in ARCHIVE.items() if name != missing}))
     box.run(for_s=600.0)
     assert box.stick is not None
-    assert f"{missing} missing" in box.stick[LOG].decode()
+    assert f"{missing} missing" in box.stick.files[LOG].decode()
     assert _status(box)[-1] == ("red", "fast")
     assert settings(box) == {}
     box.plug(STICK)
@@ -106,11 +108,11 @@ def test_a_missing_file_is_named_on_the_stick_and_on_the_panel(missing: str) -> 
 )
 def test_a_damaged_file_is_reported_and_another_stick_helps(name: str, data: bytes) -> None:
     box = _waiting_box()
-    box.plug({**STICK, name: data})
+    box.plug(packed({**ARCHIVE, name: data}))
     box.run(for_s=600.0)
     assert box.stick is not None
-    assert box.stick[LOG].startswith(b"ERROR provisioning: provisioning archive: ")
-    assert name.encode() in box.stick[LOG]
+    assert box.stick.files[LOG].startswith(b"ERROR provisioning: provisioning archive: ")
+    assert name.encode() in box.stick.files[LOG]
     box.plug(STICK)
     assert box.run(lambda: bool(box.noted("provision.ended")))
 
@@ -121,7 +123,7 @@ def test_a_spent_claim_is_not_tried_again_and_again() -> None:
     box.plug(STICK)
     box.run(for_s=3600.0)
     assert box.stick is not None
-    assert b"claim is spent" in box.stick[LOG]
+    assert b"claim is spent" in box.stick.files[LOG]
     assert _status(box).count(("blue", "slow")) == 1
     box.cloud.claims_spent.clear()
     box.deliver("main", LinkLost("the claim's connection, closed late"))
@@ -138,7 +140,7 @@ def test_a_rejected_request_is_the_end_of_this_archive(step: str) -> None:
     box.plug(STICK)
     box.run(for_s=600.0)
     assert box.stick is not None
-    assert b"claim has expired" in box.stick[LOG]
+    assert b"claim has expired" in box.stick.files[LOG]
     assert settings(box) == {}
 
 
@@ -159,7 +161,7 @@ def test_no_answer_is_a_time_out_and_tried_again(silent: str) -> None:
     box.plug(STICK)
     box.run(for_s=ANSWER_TIMEOUT_S + RETRY_S / 2)
     assert box.stick is not None
-    assert b"no answer" in box.stick[LOG]
+    assert b"no answer" in box.stick.files[LOG]
     box.cloud.mute.clear()
     assert box.run(lambda: bool(box.noted("provision.ended")))
 
@@ -172,7 +174,7 @@ def test_a_connection_lost_while_waiting_is_tried_again() -> None:
     box.break_link("broker restarts")
     box.run(for_s=1.0)
     assert box.stick is not None
-    assert b"broker restarts" in box.stick[LOG]
+    assert b"broker restarts" in box.stick.files[LOG]
     box.mend_link()
     box.cloud.mute.clear()
     assert box.run(lambda: bool(box.noted("provision.ended")))
@@ -192,7 +194,7 @@ def test_a_cut_at_any_moment_leaves_a_whole_identity_or_none(kept: bool) -> None
     seen, moment = set(), 0
     while True:
         box = factory_box()
-        box.stick = dict(STICK)
+        box.stick = STICK.copy()
         box.keeps, box.cut_at = lambda _partition, _index: kept, moment
         box.power_up()
         box.run(lambda: box.online and box.idle)  # noqa: B023

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.appliance.effect import (
+    Clock,
     NodeOutput,
     Noted,
-    Now,
     Receive,
     ReceiveAll,
     Sleep,
@@ -84,7 +84,7 @@ class Agent:
         self._waiting = effect
 
     def _interpret(self, effect: Effect) -> tuple[Any, HarnessError | None]:
-        if isinstance(effect, Now):
+        if isinstance(effect, Clock):
             return self.now_s, None
         if isinstance(effect, Sleep):
             self.now_s += effect.delay_s

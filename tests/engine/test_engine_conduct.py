@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.engine import site
-from harness.engine.conduct import HOLD_STEP_S, SETTLE_S, SHOW_S, Conductor, describe, unzip
+from harness.engine.conduct import HOLD_STEP_S, SETTLE_S, SHOW_S, Conductor, describe
 from harness.engine.situation import FaultState, Situation
 from harness.errors import HarnessError, PeerRefused
 from harness.scenario.plan import (
@@ -214,7 +214,7 @@ def test_power_is_on_before_the_first_step(stage: Stage, conduct: Callable[..., 
     kinds = [type(command) for _, command in stage.commands]
     assert kinds.index(site.PowerOn) < kinds.index(site.Call)
     ((_, plug),) = stage.of(site.Plug)
-    assert plug.files == {"config.json": b"{}"}
+    assert plug.stick.files == {"certificates-omni_north.zip": archive()}
 
 
 def test_convergence_has_a_limit(stage: Stage, conduct: Callable[..., Conductor]) -> None:
@@ -416,7 +416,3 @@ def test_finishing_heals_what_is_open_once(stage: Stage, conduct: Callable[..., 
 )
 def test_every_step_has_words(step: Any, words: str) -> None:
     assert describe(step) == words
-
-
-def test_the_archive_is_unpacked_onto_the_stick() -> None:
-    assert unzip(archive()) == {"config.json": b"{}"}

@@ -15,6 +15,7 @@ from harness.engine.process.link import Link
 from harness.engine.process.machine import Machine
 from harness.engine.process.nodes import Nodes
 from harness.engine.process.uplink import Uplink
+from harness.engine.stick import Stick
 from harness.errors import EngineError, LinkDown, StorageFull
 
 if TYPE_CHECKING:
@@ -288,12 +289,18 @@ async def test_leds_are_told_when_they_change(bench: Bench) -> None:
 async def test_the_stick_is_read_and_written(bench: Bench) -> None:
     def use() -> fx.Program[Any]:
         before = yield fx.ReadStick()
-        yield fx.WriteStick("log", b"nothing in")
-        return before
+        try:
+            yield fx.WriteStick("log", b"something")
+        except LinkDown:
+            return before, "pulled"
+        return before, (yield fx.ReadStick())
 
-    assert await done(bench, use()) is None
-    bench.machine.plug({"config.json": b"{}"})
-    assert await done(bench, use()) == {"config.json": b"{}", "log": b"nothing in"}
+    assert await done(bench, use()) == (None, "pulled")
+    bench.machine.plug(Stick({"config.json": b"{}"}))
+    after = {"config.json": b"{}", "log": b"something"}
+    assert await done(bench, use()) == ({"config.json": b"{}"}, after)
+    bench.machine.pull()
+    assert await done(bench, use()) == (None, "pulled")
 
 
 async def test_fuses_are_one_way(bench: Bench) -> None:

@@ -20,11 +20,11 @@ import simpy
 
 from harness.appliance.effect import StartNode
 from harness.cloud.service.core import Settings
-from harness.engine.conduct import unzip
 from harness.engine.factory import catalogue
 from harness.engine.model.cloud import Cloud
 from harness.engine.model.machine import EPOCH_S, Machine
 from harness.engine.model.video import Nodes
+from harness.engine.stick import with_archive
 from harness.errors import InputError
 from harness.scenario import ProfileLibrary, appliance_profile, camera_profile
 from harness.scenario.plan import AppliancePlan, CameraPlan, ImagePlan
@@ -81,7 +81,7 @@ class Fleet:
             machine.power_up()
             answer = self.cloud.plane.call("ProvisionDevice", {"Name": name})
             self.devices.append(answer["DeviceId"])
-            machine.plug(unzip(answer["Certificates"]))
+            machine.plug(with_archive(name, answer["Certificates"]))
         self.env.run(until=600.0)
 
     def effects(self) -> int:

@@ -17,6 +17,8 @@ from harness.appliance.storage import Blob, Disk, by_chance
 from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
 from harness.engine.model.board import Board
 from harness.engine.model.programs import WAIT, Programs, Running
+from harness.engine.seal import KEY_BYTES, seal
+from harness.engine.stick import STICK_PULLED
 from harness.errors import LinkDown, PeerRefused, PeerTimeout
 from harness.record import kind
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from harness.engine.model.cloud import Cloud
     from harness.engine.model.video import Nodes
+    from harness.engine.stick import Stick
     from harness.scenario.plan import AppliancePlan
 
 _CALL_S = 20e-6  # a system call, as a program's smallest step
@@ -78,7 +81,8 @@ class Machine(Programs):
         self.powered = False
         self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
         self.blocked = frozenset(plan.blocked)  # by a firewall, which answers nothing
-        self.stick: dict[str, bytes] | None = None
+        self.stick: Stick | None = None
+        self.clock_offset_s = 0.0  # how far its clock is wrong
         self.heartbeats = 0
         self._certificate = ""
         self._client = ""
@@ -186,13 +190,16 @@ class Machine(Programs):
 
     def printed(self, instance: str, line: str) -> None:
         """An application wrote a line; the logs agent hears of it."""
-        at_s = EPOCH_S + self.env.now
-        output = fx.NodeOutput(at_s, instance, "console_output", (line,))
+        output = fx.NodeOutput(self.wall_s(), instance, "console_output", (line,))
         self.deliver(Mailbox.TELEMETRY, output)
 
-    def plug(self, files: Mapping[str, bytes]) -> None:
-        self.stick = dict(files)
-        self.deliver("main", fx.StickPlugged())
+    def plug(self, stick: Stick) -> None:
+        self.stick = stick.copy()
+        for mailbox in (Mailbox.MAIN, Mailbox.STICK):
+            self.deliver(mailbox, fx.StickPlugged())
+
+    def pull(self) -> None:
+        self.stick = None
 
     def _hang_up(self) -> None:
         if self._beating is not None:
@@ -211,6 +218,13 @@ class Machine(Programs):
 
     def _now(self, program: Running, _request: fx.Now) -> Any:
         return EPOCH_S + self.env.now + program.debt_s
+
+    def _clock(self, program: Running, _request: fx.Clock) -> Any:
+        return self.wall_s() + program.debt_s
+
+    def wall_s(self) -> float:
+        """What the appliance takes for the time."""
+        return EPOCH_S + self.env.now + self.clock_offset_s
 
     def _draw(self, _program: Running, _request: fx.Draw) -> Any:
         return self.draw.random()
@@ -434,11 +448,15 @@ class Machine(Programs):
 
     def _read_stick(self, program: Running, _request: fx.ReadStick) -> Any:
         program.debt_s += _CALL_S
-        return self.stick
+        return None if self.stick is None else self.stick.look()
 
     def _write_stick(self, _program: Running, request: fx.WriteStick) -> Any:
-        if self.stick is not None:
-            self.stick[request.name] = request.data
+        if self.stick is None:
+            raise LinkDown(STICK_PULLED)
+        self.stick.write(request.name, request.data)
+
+    def _seal(self, _program: Running, request: fx.Seal) -> Any:
+        return seal(request.data, self.board.log_key, self.draw.randbytes(KEY_BYTES))
 
     def _panel(self, program: Running, request: fx.Panel) -> Any:
         light = (request.colour, request.pattern)
@@ -508,9 +526,7 @@ class Machine(Programs):
         if (waiting := self._again(program, request)) is not None:
             return waiting
         self.note(self.source, request.kind, request.values)
-        self.deliver(
-            Mailbox.TELEMETRY, fx.Noted(EPOCH_S + self.env.now, request.kind, request.values)
-        )
+        self.deliver(Mailbox.TELEMETRY, fx.Noted(self.wall_s(), request.kind, request.values))
         return None
 
     # --- effects: applications -------------------------------------------------------------------
@@ -536,6 +552,7 @@ class Machine(Programs):
     handlers: ClassVar[Mapping[type[fx.Effect], Callable[[Any, Running, Any], Any]]] = {
         fx.Sleep: _sleep,
         fx.Now: _now,
+        fx.Clock: _clock,
         fx.Draw: _draw,
         fx.Spawn: _spawn,
         fx.Post: _post,
@@ -563,6 +580,7 @@ class Machine(Programs):
         fx.Reach: _reach,
         fx.ReadStick: _read_stick,
         fx.WriteStick: _write_stick,
+        fx.Seal: _seal,
         fx.Panel: _panel,
         fx.Restart: _reboot,
         fx.Shutdown: _shutdown,

@@ -8,6 +8,7 @@ cancels the programs and drops what was not synced.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from harness.appliance.release import release
 from harness.appliance.storage import by_chance
 from harness.engine.factory import board, flash, sizes
 from harness.engine.process.disk import FileDisk
+from harness.engine.seal import KEY_BYTES, seal
+from harness.engine.stick import STICK_PULLED
 from harness.errors import EngineError, HarnessError, LinkDown, PeerTimeout
 from harness.record import kind
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from harness.engine.process.nodes import Nodes
     from harness.engine.process.uplink import Uplink
+    from harness.engine.stick import Stick
     from harness.scenario.plan import AppliancePlan
 
 INBOX_MAX = 1024
@@ -82,7 +86,8 @@ class Machine:
         self.draw = draw
         self.time_scale = time_scale
         self.powered = False
-        self.stick: dict[str, bytes] | None = None
+        self.stick: Stick | None = None
+        self.clock_offset_s = 0.0  # how far its clock is wrong
         self._group = group
         self._programs: dict[str, Running] = {}
         self._leds: dict[str, tuple[str, str]] = {}
@@ -179,9 +184,13 @@ class Machine:
 
     # --- programs ----------------------------------------------------------------------------
 
-    def plug(self, files: Mapping[str, bytes]) -> None:
-        self.stick = dict(files)
-        self.deliver("main", fx.StickPlugged())
+    def plug(self, stick: Stick) -> None:
+        self.stick = stick.copy()
+        for mailbox in (Mailbox.MAIN, Mailbox.STICK):
+            self.deliver(mailbox, fx.StickPlugged())
+
+    def pull(self) -> None:
+        self.stick = None
 
     def deliver(self, mailbox: str, message: object) -> None:
         running = self._programs.get(mailbox)
@@ -237,6 +246,13 @@ class Machine:
 
     async def _now(self, _running: Running, _request: fx.Now) -> float:
         return self.clock()
+
+    async def _clock(self, _running: Running, _request: fx.Clock) -> float:
+        return self.wall_s()
+
+    def wall_s(self) -> float:
+        """What the appliance takes for the time."""
+        return self.clock() + self.clock_offset_s
 
     async def _draw(self, _running: Running, _request: fx.Draw) -> float:
         return self.draw.random()
@@ -357,11 +373,15 @@ class Machine:
     async def _read_stick(
         self, _running: Running, _request: fx.ReadStick
     ) -> Mapping[str, bytes] | None:
-        return self.stick
+        return None if self.stick is None else self.stick.look()
 
     async def _write_stick(self, _running: Running, request: fx.WriteStick) -> None:
-        if self.stick is not None:
-            self.stick[request.name] = request.data
+        if self.stick is None:
+            raise LinkDown(STICK_PULLED)
+        self.stick.write(request.name, request.data)
+
+    async def _seal(self, _running: Running, request: fx.Seal) -> bytes:
+        return seal(request.data, self.board.log_key, os.urandom(KEY_BYTES))
 
     async def _panel(self, _running: Running, request: fx.Panel) -> None:
         light = (request.colour, request.pattern)
@@ -404,7 +424,7 @@ class Machine:
     async def _note(self, _running: Running, request: fx.Note) -> None:
         self.note(self.source, request.kind, request.values)
         self._log_bytes += len(msgspec.json.encode(request.values))
-        self.deliver(Mailbox.TELEMETRY, fx.Noted(self.clock(), request.kind, request.values))
+        self.deliver(Mailbox.TELEMETRY, fx.Noted(self.wall_s(), request.kind, request.values))
 
     # --- effects: applications -----------------------------------------------------------------
 
@@ -425,6 +445,7 @@ async def _for_ever() -> None:
 _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any]]] = {
     fx.Sleep: Machine._sleep,
     fx.Now: Machine._now,
+    fx.Clock: Machine._clock,
     fx.Draw: Machine._draw,
     fx.Spawn: Machine._spawn,
     fx.Post: Machine._post,
@@ -452,6 +473,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Reach: Machine._reach,
     fx.ReadStick: Machine._read_stick,
     fx.WriteStick: Machine._write_stick,
+    fx.Seal: Machine._seal,
     fx.Panel: Machine._panel,
     fx.Restart: Machine._reboot,
     fx.Shutdown: Machine._shutdown,

@@ -194,7 +194,7 @@ class Nodes:
         """What the application said since the last time, to the appliance's logs agent."""
         assert node.tail is not None
         for stream, lines in (await asyncio.to_thread(node.tail.look)).items():
-            output = NodeOutput(node.machine.clock(), node.instance, stream, tuple(lines))
+            output = NodeOutput(node.machine.wall_s(), node.instance, stream, tuple(lines))
             node.machine.deliver(Mailbox.TELEMETRY, output)
 
     async def _clear(self, node: Node) -> None:

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
-from harness.appliance.firmware import Board
+from harness.appliance.firmware import Board, Mailbox
 from harness.appliance.release import release
 from harness.appliance.storage import DATA, PAGE_BYTES, Blob, Survival
-from harness.engine.sweep.cloud import BOARD, EPOCH_S, ROOT_KEY, UPDATE_ROOT, Cloud
+from harness.engine.seal import KEY_BYTES, seal
+from harness.engine.stick import STICK_PULLED
+from harness.engine.sweep.cloud import BOARD, EPOCH_S, LOG_KEY, ROOT_KEY, UPDATE_ROOT, Cloud
 from harness.errors import (
     EngineError,
     HarnessError,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from harness.appliance.firmware import Steps
     from harness.appliance.image import Manifest
     from harness.appliance.storage import Disk
+    from harness.engine.stick import Stick
 
 MOMENTS_MAX = 1_000_000  # a run that takes more does not end by itself
 SHUTDOWN_S = 10.0
@@ -71,7 +74,7 @@ class Box:
         self.cloud = cloud
         self.release: Callable[[Manifest], Steps] = release
         self.board = Board(
-            BOARD, ROOT_KEY, UPDATE_ROOT, "serial-1", disk["slot-a"].size, disk[DATA].size
+            BOARD, ROOT_KEY, UPDATE_ROOT, "serial-1", disk["slot-a"].size, disk[DATA].size, LOG_KEY
         )
         self.now_s = 0.0
         self.powered = False
@@ -80,7 +83,8 @@ class Box:
         self.uplink = "up"  # or "broken": connections are refused
         self.blocked: set[str] = set()  # endpoints that a firewall does not let through
         self.break_after_steps: int | None = None  # steps of downloads until the link breaks
-        self.stick: dict[str, bytes] | None = None
+        self.stick: Stick | None = None
+        self.clock_offset_s = 0.0
         self.notes: list[tuple[str, Mapping[str, Any]]] = []
         self.leds: list[tuple[str, str, str]] = []
         self.restarts: list[str] = []
@@ -133,9 +137,10 @@ class Box:
     def mend_link(self) -> None:
         self.uplink = "up"
 
-    def plug(self, files: Mapping[str, bytes]) -> None:
-        self.stick = dict(files)
-        self.deliver("main", fx.StickPlugged())
+    def plug(self, stick: Stick) -> None:
+        self.stick = stick.copy()
+        for mailbox in (Mailbox.MAIN, Mailbox.STICK):
+            self.deliver(mailbox, fx.StickPlugged())
 
     def crash(self, instance: str, code: int = 1) -> None:
         """The application's process ends by itself."""
@@ -158,7 +163,7 @@ class Box:
     def _twin(self, disk: Disk) -> Box:
         twin = Box(disk, self.cloud.twin())
         twin.release, twin.now_s = self.release, self.now_s
-        twin.stick = None if self.stick is None else dict(self.stick)
+        twin.stick = None if self.stick is None else self.stick.copy()
         # Drawn from where it was cut, not from this box's chance: looking changes nothing.
         twin.seed = (self.seed * 1_000_003 + self.moments) & 0xFFFFFFFF
         twin.draw = random.Random(twin.seed)
@@ -409,9 +414,16 @@ class Box:
 
     # --- the box -------------------------------------------------------------------------------
 
+    def _read_stick(self, _running: Running, _request: fx.ReadStick) -> Mapping[str, bytes] | None:
+        return None if self.stick is None else self.stick.look()
+
     def _write_stick(self, _running: Running, request: fx.WriteStick) -> None:
-        if self.stick is not None:
-            self.stick[request.name] = request.data
+        if self.stick is None:
+            raise LinkDown(STICK_PULLED)
+        self.stick.write(request.name, request.data)
+
+    def _seal(self, _running: Running, request: fx.Seal) -> bytes:
+        return seal(request.data, self.board.log_key, self.draw.randbytes(KEY_BYTES))
 
     def _panel(self, _running: Running, request: fx.Panel) -> None:
         self.leds.append((request.led, request.colour, request.pattern))
@@ -467,6 +479,7 @@ def _throw(running: Running, error: HarnessError) -> fx.Effect:
 _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Sleep: Box._sleep,
     fx.Now: lambda box, _running, _request: EPOCH_S + box.now_s,
+    fx.Clock: lambda box, _running, _request: EPOCH_S + box.now_s + box.clock_offset_s,
     fx.Draw: lambda box, _running, _request: box.draw.random(),
     fx.Spawn: lambda box, _running, request: box._launch(request.name, request.program),
     fx.Post: lambda box, _running, request: box.deliver(request.to, request.message),
@@ -492,8 +505,9 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Get: Box._get,
     fx.Fetch: Box._fetch,
     fx.Reach: Box._reach,
-    fx.ReadStick: lambda box, _running, _request: box.stick,
+    fx.ReadStick: Box._read_stick,
     fx.WriteStick: Box._write_stick,
+    fx.Seal: Box._seal,
     fx.Panel: Box._panel,
     fx.Restart: Box._restart,
     fx.Shutdown: Box._shutdown,

@@ -8,21 +8,26 @@ change it. `tests/engine/sweep` holds it to what the real control plane answers.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from harness.appliance import topic
 from harness.appliance.image import Manifest
 from harness.appliance.storage import Blob
 from harness.engine.repository import Repository
+from harness.engine.stick import with_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from harness.appliance.demand import Demand
+    from harness.engine.stick import Stick
 
 EPOCH_S = 1_700_000_000.0
 THING = "device-1"
@@ -31,13 +36,27 @@ RELEASE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ROOT_KEY = RELEASE_KEY.public_key().public_bytes_raw()
 REPOSITORY = Repository("bench", EPOCH_S)
 UPDATE_ROOT = REPOSITORY.roots()[0]
+SUPPORT_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+LOG_KEY = SUPPORT_KEY.public_key().public_bytes_raw()
 IMAGE_BYTES = 3 << 20  # three steps of a download
-STICK = {
+ARCHIVE = {
     "config.json": json.dumps({"Endpoint": "mqtt.test:8883", "DeviceId": THING}).encode(),
     "claim.cert.pem": b"claim certificate",
     "claim.key.pem": b"claim key",
     "ca.pem": b"authority",
 }
+
+
+def packed(files: Mapping[str, bytes]) -> Stick:
+    """A stick with a provisioning archive that holds these files."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name, data in files.items():
+            opened.writestr(zipfile.ZipInfo(name, (2021, 10, 20, 0, 0, 0)), data)
+    return with_archive(THING, archive.getvalue())
+
+
+STICK = packed(ARCHIVE)
 
 
 def sha256(data: bytes) -> str:

@@ -116,7 +116,7 @@ def _signalling(_load: Load) -> Box:
 
 def _provisioning(_load: Load) -> Box:
     box = factory_box(OLD)
-    box.stick = dict(STICK)
+    box.stick = STICK.copy()
     box.power_up()
     return box
 

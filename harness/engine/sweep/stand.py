@@ -59,7 +59,7 @@ def factory_box(version: str = "6.0.8", data_bytes: int = DATA_BYTES) -> Box:
 @cache
 def _provisioned(version: str, data_bytes: int, instances: tuple[str, ...]) -> Box:
     box = factory_box(version, data_bytes)
-    box.stick = dict(STICK)
+    box.stick = STICK.copy()
     box.power_up()
     _reach(box, instances=())
     for instance in instances:

@@ -14,7 +14,7 @@ from harness.cloud.service.authority import SymbolicAuthority
 from harness.cloud.service.content import BytesContent, MemoryObjects
 from harness.cloud.service.core import Endpoints
 from harness.cloud.service.plane import ControlPlane
-from harness.engine.conduct import unzip
+from harness.engine.stick import with_archive
 from harness.engine.sweep.box import Box
 from harness.engine.sweep.cloud import (
     RELEASE_KEY,
@@ -62,7 +62,7 @@ class RealCloud:
         )
         answer = self.plane.call("ProvisionDevice", {"Name": "box"})
         self.device = answer["DeviceId"]
-        self.stick = unzip(answer["Certificates"])
+        self.stick = with_archive("box", answer["Certificates"])
 
     def refusal(self, client_id: str) -> str:
         self._asking = client_id
@@ -145,7 +145,7 @@ def _kinds(box: Box) -> list[tuple[str, Any]]:
 
 def _on_the_bench(defects: tuple[str, ...]) -> tuple[Box, list[str]]:
     box = factory_box()
-    box.stick = dict(STICK)
+    box.stick = STICK.copy()
     box.power_up()
     assert box.run(lambda: box.online and box.idle)
     cloud = box.cloud
