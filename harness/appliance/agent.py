@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.appliance import topic
+from harness.appliance import network, topic
 from harness.appliance.effect import (
     Connect,
     Draw,
@@ -13,7 +13,6 @@ from harness.appliance.effect import (
     MessageArrived,
     Note,
     Now,
-    Panel,
     Post,
     Program,
     Publish,
@@ -54,8 +53,8 @@ def agent(firmware: Firmware) -> Program[None]:
         duration_s = round((yield Now()) - since_s, 6)
         yield Note("link.connected", {"attempt": attempt, "duration_s": duration_s})
         yield Note("appliance.state", {"state": "online"})
-        yield Panel("network", "green", "fast")
         firmware.online = True
+        yield network.light(firmware)
         yield Post(Mailbox.UPDATER, Online())
         yield Post(Mailbox.APPLICATIONS, Online())
         yield Post(Mailbox.TELEMETRY, Online())
@@ -65,7 +64,7 @@ def agent(firmware: Firmware) -> Program[None]:
         attempt = 0
         yield Note("link.lost", {"reason": reason})
         yield Note("appliance.state", {"state": "offline"})
-        yield Panel("network", "green", "steady")
+        yield network.light(firmware)
 
 
 def backoff(attempt: int) -> Program[float]:
@@ -90,10 +89,18 @@ def _connect(firmware: Firmware, endpoint: str) -> Program[None]:
             topic.shadow_delta(thing, "applications"),
         )
     )
-    report = {"state": {"reported": {"software": firmware.manifest.version, "slot": firmware.slot}}}
+    runs = {"software": firmware.manifest.version, "slot": firmware.slot}
+    facts = {**runs, **_facts(firmware), "network": (yield from network.status(firmware))}
     device = topic.shadow_update(thing, "device")
-    yield Publish(device, report)
-    yield Heartbeat(device, report, HEARTBEAT_S)
+    yield Publish(device, {"state": {"reported": facts}})
+    yield Heartbeat(device, {"state": {"reported": runs}}, HEARTBEAT_S)
+
+
+def _facts(firmware: Firmware) -> dict[str, str]:
+    """What is printed on its label."""
+    board = firmware.board
+    facts = {"serial": board.serial, "brand": board.brand, "type": board.device_type}
+    return {name: value for name, value in facts.items() if value}
 
 
 def _dispatch(thing: str) -> Program[str]:

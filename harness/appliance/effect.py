@@ -265,6 +265,28 @@ class UploadEvery(Effect, frozen=True, gc=False):
     every_s: float
 
 
+class SetNetwork(Effect, frozen=True, gc=False):
+    """Configure the Ethernet ports as `configuration`, a NetworkPayload of the service, says.
+
+    Outcome: a `PortState` of each. From now on `PortsChanged` is posted to `mailbox` when a cable
+    comes or goes.
+    """
+
+    configuration: Mapping[str, JSON]
+    mailbox: str
+
+
+class KeepTime(Effect, frozen=True, gc=False):
+    """From now on set the clock by NTP (RFC 5905) from the first of `servers` that answers.
+
+    Outcome: None, at once. `TimeAnswered` and `TimeUnanswered` are posted to `mailbox` when it
+    begins or ceases to work, `ClockJumped` when something else sets the clock.
+    """
+
+    servers: tuple[str, ...]
+    mailbox: str
+
+
 # --- the box -------------------------------------------------------------------------------
 
 
@@ -449,6 +471,34 @@ class Pressed(msgspec.Struct, frozen=True, gc=False):
 
 class StickPlugged(msgspec.Struct, frozen=True, gc=False):
     pass
+
+
+class PortState(msgspec.Struct, frozen=True, gc=False):
+    """An Ethernet port: `eth0` or `eth1`, its address (empty: none) and its hardware address."""
+
+    name: str
+    cable: bool
+    address: str
+    hardware: str
+
+
+class PortsChanged(msgspec.Struct, frozen=True, gc=False):
+    ports: tuple[PortState, ...]
+
+
+class TimeAnswered(msgspec.Struct, frozen=True, gc=False):
+    """The clock was set by this server; `set_by_s` is 0 when it was right before."""
+
+    server: str
+    set_by_s: float
+
+
+class TimeUnanswered(msgspec.Struct, frozen=True, gc=False):
+    reason: str
+
+
+class ClockJumped(msgspec.Struct, frozen=True, gc=False):
+    by_s: float
 
 
 class Noted(msgspec.Struct, frozen=True, gc=False):

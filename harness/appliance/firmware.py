@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from harness.appliance import stick
+from harness.appliance import network, stick
 from harness.appliance.effect import Note, Panel, Pressed, Program, Receive, Shutdown, Spawn
 from harness.appliance.egress import egress
 
 if TYPE_CHECKING:
     from harness.appliance.boot_control import BootControl
+    from harness.appliance.effect import PortState
     from harness.appliance.image import Manifest
     from harness.appliance.journal import Journal
 
@@ -34,6 +35,7 @@ class Mailbox:
     MONITOR = "monitor"
     RENEWAL = "renewal"
     STICK = "stick"
+    NETWORK = network.MAILBOX
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Firmware:
     steps: Steps
     journal: Journal
     online: bool = False
+    ports: tuple[PortState, ...] = ()
+    ntp: str = ""  # the server that the clock was last set by, while it answers
     running: set[str] = field(default_factory=set)
 
     @property
@@ -115,10 +119,12 @@ def panel(_firmware: Firmware) -> Program[None]:
 
 def run(firmware: Firmware) -> Program[None]:
     """The main program from the moment the kernel is up. Never returns."""
-    yield Panel("network", "green", "steady")
     yield Spawn(Mailbox.PANEL, firmware.steps.panel(firmware))
     yield from egress(firmware)
-    if "device" not in firmware.journal.values:
+    yield Spawn(Mailbox.NETWORK, network.watch(firmware))
+    device = firmware.journal.values.get("device", {})
+    yield from network.bring_up(firmware, device.get("configuration", {}))
+    if not device:
         yield Note("appliance.state", {"state": "provisioning"})
         yield from firmware.steps.provision(firmware)
     yield Spawn(Mailbox.STICK, stick.refuse_archives(firmware))

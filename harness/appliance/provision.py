@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness.appliance import stick, topic
+from harness.appliance import network, stick, topic
 from harness.appliance.effect import (
     Connect,
     Disconnect,
@@ -51,7 +51,7 @@ def provision(firmware: Firmware) -> Program[None]:
                 yield from _another_stick()
                 continue
             yield Panel("status", "blue", "slow")
-            device = yield from _register(stick.unpack(data))
+            device = yield from _register(firmware, stick.unpack(data))
             yield from firmware.journal.put({"device": device})
         except PeerError as problem:
             yield Panel("status", "red", "fast")
@@ -96,14 +96,16 @@ def _another_stick() -> Program[None]:
         pass
 
 
-def _register(files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
+def _register(firmware: Firmware, files: Mapping[str, bytes]) -> Program[dict[str, Any]]:
     try:
         config = json.loads(_text(files, "config.json"))
         endpoint, device_id = config["Endpoint"], config["DeviceId"]
         https = {"https": config["HttpsEndpoint"]} if "HttpsEndpoint" in config else {}
+        networking = dict(config.get("NetworkingConfiguration") or {})
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"provisioning archive: config.json: {error}") from None
     authority = _text(files, "ca.pem")
+    yield from network.bring_up(firmware, networking)
     yield UseIdentity(_text(files, "claim.cert.pem"), _text(files, "claim.key.pem"), authority)
     yield Connect(endpoint, f"claim-{device_id}", Mailbox.MAIN)
     certificate = topic.CREATE_CERTIFICATE

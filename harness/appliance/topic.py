@@ -10,7 +10,8 @@ Shadows (named, per thing):
                            "paused": [<camera node>, ...]}}}   (absent: none ever was)
                  reported {"instances": {<id>: {"status": DeviceReportedStatus,
                            "nodes": {<node instance>: NodeInstanceStatus}, "reason": str}}}
-  `device`       reported {"software": version, "slot": "a"|"b", "uptime_s": float, ...}
+  `device`       reported {"software": version, "slot": "a"|"b", "serial": str, "type": DeviceType,
+                           "brand": DeviceBrand, "network": NetworkStatus}
 Deployment document (JSON, behind the shadow's `url`):
   {"instance", "name", "manifest", "overrides", "packages": [{"name", "version", "patch",
    "manifest", "assets": [{"name", "type", "sha256", "size", "url", "descriptor"}]}],

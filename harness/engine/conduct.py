@@ -184,9 +184,15 @@ class Conductor:
         if (known := self.devices.pop(step.appliance, None)) is not None:
             # It was reset: its old device is another one, and has its name.
             yield from call("DeleteDevice", {"DeviceId": known})
-        answer = yield from call(
-            "ProvisionDevice", {"Name": step.appliance, "Description": "provisioned by a scenario"}
-        )
+        request: dict[str, Any] = {
+            "Name": step.appliance,
+            "Description": "provisioned by a scenario",
+        }
+        plans = (plan for plan in self.plan.appliances if plan.name == step.appliance)
+        for plan in plans:
+            if plan.network.configuration:
+                request["NetworkingConfiguration"] = dict(plan.network.configuration)
+        answer = yield from call("ProvisionDevice", request)
         self.devices[step.appliance] = answer["DeviceId"]
         yield Plug(step.appliance, with_archive(step.appliance, answer["Certificates"]))
         yield from self._until(

@@ -44,6 +44,23 @@ class World(Protocol):
 
     def restore_power(self, appliance: str) -> None: ...
 
+    def pull_cable(self, appliance: str, port: str) -> None:
+        """Out of `eth0` or `eth1`."""
+
+    def plug_cables(self, appliance: str) -> None:
+        """Both of them, where one is out."""
+
+    def silence_ntp(self, appliance: str) -> None:
+        """No NTP server answers it any more."""
+
+    def answer_ntp(self, appliance: str) -> None: ...
+
+    def step_clock(self, appliance: str, by_s: float) -> None:
+        """Set its clock wrong."""
+
+    def empty_clock(self, appliance: str) -> None:
+        """Nothing has kept the time when it powers on again: it begins in 1970."""
+
     def kill_node(self, instance: str) -> None:
         """SIGKILL to the application."""
 

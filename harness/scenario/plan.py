@@ -29,6 +29,17 @@ BrokerKind: TypeAlias = Literal["embedded", "mosquitto"]
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """`layout`: `single`, one network and a spare port, or `dual`, cameras and internet apart.
+
+    `configuration` is the NetworkPayload that the appliance is provisioned with; empty: DHCP.
+    """
+
+    layout: str = "single"
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class AppliancePlan:
     """One appliance: its hardware profile and the firmware it leaves the factory with.
 
@@ -44,6 +55,7 @@ class AppliancePlan:
     ambient_c: float = AMBIENT_C
     defects: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    network: NetworkPlan = NetworkPlan()
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class _Compiler:
                 ambient_c=float(made.ambient_c),
                 defects=self._defects(made.firmware),
                 blocked=tuple(made.blocked),
+                network=made.network.made(),
             )
             for name, made in self.file.site.appliances.items()
         )

@@ -3,7 +3,8 @@
 What is left out of a camera is as its profile says.
 """
 
-from typing import Annotated, Literal
+from ipaddress import IPv4Address
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -19,11 +20,13 @@ from harness.scenario.look import (
     Weather,
 )
 from harness.scenario.part import Endpoint, Name, Part, Version
-from harness.scenario.plan import AMBIENT_C
+from harness.scenario.plan import AMBIENT_C, NetworkPlan
 from harness.scenario.quantity import wrong
 
 SITE_MAX = 1000
 OBJECTS_MAX = 16
+NTP_MAX = 5  # vendor's guide
+DNS_MAX = 3  # resolv.conf(5): MAXNS
 
 
 def _distinct(value: list[Label]) -> list[Label]:
@@ -32,10 +35,62 @@ def _distinct(value: list[Label]) -> list[Label]:
     return value
 
 
+def _address(value: str) -> str:
+    try:
+        return str(IPv4Address(value))
+    except ValueError:
+        raise wrong(f"`{value}` is no IPv4 address", 'such as "192.168.1.20"') from None
+
+
 def _level(value: str) -> str:
     if value not in LEVELS:
         raise wrong(f"`{value}` is no level of H.264", f"one of {', '.join(LEVELS)}")
     return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class StaticFile(Part):
+    """A static address of an Ethernet port; whether it is right for the site is not asked."""
+
+    address: Address = Field(description="IPv4 address")
+    mask: Address = Field(description="such as 255.255.255.0")
+    gateway: Address = Field(description="the way to the internet")
+    dns: Annotated[list[Address], Field(min_length=1, max_length=DNS_MAX)] = Field(
+        description="name servers"
+    )
+
+    def made(self) -> dict[str, Any]:
+        """As EthernetPayload of the service."""
+        info = {"IpAddress": self.address, "Mask": self.mask, "DefaultGateway": self.gateway}
+        return {
+            "ConnectionType": "STATIC_IP",
+            "StaticIpConnectionInfo": {**info, "Dns": list(self.dns)},
+        }
+
+
+class NetworkFile(Part):
+    """How an appliance is cabled, and what its ports are configured to."""
+
+    layout: Literal["single", "dual"] = Field(
+        default="single",
+        description="single: one network, eth1 a spare; dual: eth0 cameras, eth1 internet",
+    )
+    eth0: StaticFile | None = Field(default=None, description="static; default: DHCP")
+    eth1: StaticFile | None = Field(default=None, description="static; default: DHCP")
+    ntp: Annotated[list[str], Field(min_length=1, max_length=NTP_MAX)] | None = Field(
+        default=None, description="NTP servers, at most 5; default: time.aws.com"
+    )
+
+    def made(self) -> NetworkPlan:
+        configuration: dict[str, Any] = {}
+        for key, port in (("Ethernet0", self.eth0), ("Ethernet1", self.eth1)):
+            if port is not None:
+                configuration[key] = port.made()
+        if self.ntp is not None:
+            configuration["Ntp"] = {"NtpServers": list(self.ntp)}
+        return NetworkPlan(self.layout, configuration)
 
 
 class ApplianceFile(Part):
@@ -53,6 +108,9 @@ class ApplianceFile(Part):
         default_factory=list,
         max_length=64,
         description="endpoints of `images` that its firewall does not let through",
+    )
+    network: NetworkFile = Field(
+        default_factory=NetworkFile, description="its ports; default: one network, DHCP"
     )
 
 

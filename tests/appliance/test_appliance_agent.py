@@ -45,7 +45,10 @@ def test_connecting_tells_what_runs_and_lights_the_network_led() -> None:
     box = provisioned_box()
     box.power_up()
     assert box.run(lambda: box.online and box.idle)
-    assert box.cloud.device == {"software": "6.0.8", "slot": "a"}
+    box.run(for_s=2.0)  # until NTP has answered
+    told = dict(box.cloud.device)
+    assert told.pop("network")["NtpStatus"]["ConnectionStatus"] == "CONNECTED"
+    assert told == {"software": "6.0.8", "slot": "a", "serial": "serial-1"}
     assert box.noted("link.connected") == [{"attempt": 1, "duration_s": 0.0}]
     assert box.noted("appliance.state")[-1] == {"state": "online"}
     assert [led for led in box.leds if led[0] == "network"] == [

@@ -20,6 +20,17 @@ SITE_CALLS: dict[str, tuple[str, str | None]] = {
     "uplink.blackhole": ("hush_uplink", "restore_uplink"),
     "power.cut": ("cut_power", "restore_power"),
     "app.kill": ("kill_node", None),
+    "ntp.down": ("silence_ntp", "answer_ntp"),
+}
+
+# The same, with what it is told of besides its target.
+TOLD_CALLS: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
+    "network.cable": ([("pull_cable", "north", "eth0")], [("plug_cables", "north")]),
+    "clock.step": ([("step_clock", "north", -3600.0)], []),
+    "clock.empty": (
+        [("cut_power", "north"), ("empty_clock", "north")],
+        [("restore_power", "north")],
+    ),
 }
 
 # What a camera does of its own, and whether its sessions are ended so that it is noticed.
@@ -103,6 +114,22 @@ SIGNS = {
         Event(1.0, "appliance/box", kind.NODE_ENDED, {"instance": "north", "code": -9}),
         Event(2.0, "appliance/box", kind.NODE_STARTED, {"instance": "north", "attempt": 2}),
     ),
+    "network.cable": (
+        Event(1.0, "appliance/north", kind.PORT, {"port": "eth0", "cable": False}),
+        Event(2.0, "appliance/north", kind.PORT, {"port": "eth0", "cable": True}),
+    ),
+    "ntp.down": (
+        Event(1.0, "appliance/north", kind.CLOCK_ALONE, {"reason": "no answer"}),
+        Event(2.0, "appliance/north", kind.CLOCK_RIGHT, {"server": "ntp", "set_by_s": 0.0}),
+    ),
+    "clock.step": (
+        Event(1.0, "appliance/north", kind.CLOCK_WRONG, {"clock_s": 0.0, "reason": "set"}),
+        Event(2.0, "appliance/north", kind.CLOCK_RIGHT, {"server": "ntp", "set_by_s": 3600.0}),
+    ),
+    "clock.empty": (
+        Event(1.0, "appliance/north", kind.CLOCK_WRONG, {"clock_s": 0.0, "reason": "unset"}),
+        Event(2.0, "appliance/north", kind.STATE, {"state": "online"}),
+    ),
     "camera.offline": (Event(1.0, "app/counter", kind.CAMERA_LOST, _about(line="lost")), BACK),
     **{
         name: (
@@ -159,6 +186,24 @@ class Recording:
     def restore_power(self, appliance: str) -> None:
         self.calls.append(("restore_power", appliance))
 
+    def pull_cable(self, appliance: str, port: str) -> None:
+        self.calls.append(("pull_cable", appliance, port))
+
+    def plug_cables(self, appliance: str) -> None:
+        self.calls.append(("plug_cables", appliance))
+
+    def silence_ntp(self, appliance: str) -> None:
+        self.calls.append(("silence_ntp", appliance))
+
+    def answer_ntp(self, appliance: str) -> None:
+        self.calls.append(("answer_ntp", appliance))
+
+    def step_clock(self, appliance: str, by_s: float) -> None:
+        self.calls.append(("step_clock", appliance, by_s))
+
+    def empty_clock(self, appliance: str) -> None:
+        self.calls.append(("empty_clock", appliance))
+
     def kill_node(self, instance: str) -> None:
         self.calls.append(("kill_node", instance))
 
@@ -174,7 +219,7 @@ def _moved(event: Event) -> Event:
 
 
 def test_every_fault_is_covered_here() -> None:
-    assert FAULTS.keys() == {*SITE_CALLS, *WIRED, "camera.credentials"} == SIGNS.keys()
+    assert FAULTS.keys() == {*SITE_CALLS, *TOLD_CALLS, *WIRED, "camera.credentials"} == SIGNS.keys()
     assert {wire for wire, _ in WIRED.values()} == set(camera.FAULTS.values())
 
 
@@ -186,6 +231,16 @@ def test_a_fault_strikes_and_heals_its_target_and_nothing_else(name: str) -> Non
     assert world.calls == [(inject, "north")]
     FAULTS[name].heal(world, "north")
     assert world.calls[1:] == ([(heal, "north")] if heal else [])
+
+
+@pytest.mark.parametrize("name", TOLD_CALLS)
+def test_a_fault_with_parameters_strikes_as_it_is_told(name: str) -> None:
+    injects, heals = TOLD_CALLS[name]
+    world = Recording()
+    FAULTS[name].inject(world, "north", defaults(FAULTS[name]))
+    assert world.calls == injects
+    FAULTS[name].heal(world, "north")
+    assert world.calls[len(injects) :] == heals
 
 
 @pytest.mark.parametrize("name", WIRED)

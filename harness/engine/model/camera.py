@@ -75,7 +75,7 @@ class VirtualCamera:
                 return line
         return camera_log.refused(401, "Unauthorized") if self.withheld else ""
 
-    @property
-    def takes_s(self) -> float:
-        """How long it takes to meet the barrier."""
-        return TIMEOUT_S if self.barrier in _WAITED_FOR else 0.0
+
+def takes_s(barrier: str) -> float:
+    """How long it takes to meet what keeps a camera node from frames."""
+    return TIMEOUT_S if barrier in _WAITED_FOR else 0.0

@@ -19,6 +19,7 @@ from harness.engine.model.cloud import Cloud
 from harness.engine.model.machine import EPOCH_S, Machine
 from harness.engine.model.video import Nodes
 from harness.engine.recorder import Recorder
+from harness.engine.strikes import Strikes
 from harness.errors import HarnessError
 from harness.record import kind
 from harness.scenario.plan import Deploy, Parallel
@@ -54,7 +55,7 @@ def works(plan: Plan) -> dict[str, WorkPlan]:
     return found
 
 
-class ModelSite:
+class ModelSite(Strikes):
     """Everything of one plan in one simpy environment; it is the `World` that faults act on."""
 
     def __init__(self, plan: Plan, recorder: Recorder, env: simpy.Environment) -> None:
@@ -71,7 +72,7 @@ class ModelSite:
             recorder.name,
             works(plan),
         )
-        self.machines = {
+        self.machines: dict[str, Machine] = {
             appliance.name: Machine(
                 appliance,
                 env,

@@ -19,6 +19,8 @@ from harness.engine.model.board import Board
 from harness.engine.model.programs import WAIT, Programs, Running
 from harness.engine.seal import KEY_BYTES, seal
 from harness.engine.stick import STICK_PULLED
+from harness.engine.timekeeping import Timekeeper
+from harness.engine.wiring import Wiring
 from harness.errors import LinkDown, PeerRefused, PeerTimeout
 from harness.record import kind
 
@@ -82,7 +84,8 @@ class Machine(Programs):
         self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
         self.blocked = frozenset(plan.blocked)  # by a firewall, which answers nothing
         self.stick: Stick | None = None
-        self.clock_offset_s = 0.0  # how far its clock is wrong
+        self.wiring = Wiring(plan.network.layout, self.board.serial)
+        self.time = Timekeeper(self._true_s, self._after, self.deliver, self._no_time)
         self.heartbeats = 0
         self._certificate = ""
         self._client = ""
@@ -101,6 +104,7 @@ class Machine(Programs):
         if self.powered:
             return
         self.powered = True
+        self.time.power_up()
         self.note(self.source, kind.POWERED, {})
         self._boot(press)
 
@@ -138,6 +142,7 @@ class Machine(Programs):
 
     def _drop_programs(self, reason: str) -> None:
         self._life += 1
+        self.time.stop()
         self.nodes.stop_all(self.name, reason)
         self._hang_up()
         self._drop_all()
@@ -148,11 +153,13 @@ class Machine(Programs):
 
     def break_uplink(self) -> None:
         self.uplink = "broken"
+        self.time.look()
         self._lose("connection reset")
 
     def hush_uplink(self, timeout_s: float) -> None:
         """Nothing passes; the client notices when its keep-alive is not answered."""
         self.uplink = "hushed"
+        self.time.look()
         life = self._life
         client = self._client
         self._after(timeout_s, lambda: self._hushed(life, client))
@@ -163,6 +170,25 @@ class Machine(Programs):
 
     def restore_uplink(self) -> None:
         self.uplink = "up"
+        self.time.look()
+
+    def set_cable(self, port: str, *, connected: bool) -> None:
+        was = (self.wiring.cloud, self.wiring.cameras)
+        self.wiring.cable(port, connected=connected)
+        self._rewired(was, f"{port}: no cable")
+        self.deliver(Mailbox.NETWORK, fx.PortsChanged(self.wiring.ports))
+
+    def _rewired(self, was: tuple[str, str], reason: str) -> None:
+        """What went another way before ends, or falls silent; what has a way again goes on."""
+        cloud, cameras = was
+        if cloud and cloud != self.wiring.cloud:
+            self._lose(reason)
+        if cameras != self.wiring.cameras:
+            self.nodes.rewired(self, lost=bool(cameras and self.wiring.cameras))
+        self.time.look()
+
+    def _no_time(self) -> str:
+        return self.wiring.no_cloud or ("" if self.uplink == "up" else "no answer")
 
     def _lose(self, reason: str) -> None:
         for transfer in self._transfers:
@@ -224,7 +250,10 @@ class Machine(Programs):
 
     def wall_s(self) -> float:
         """What the appliance takes for the time."""
-        return EPOCH_S + self.env.now + self.clock_offset_s
+        return EPOCH_S + self.env.now + self.time.offset_s
+
+    def _true_s(self) -> float:
+        return EPOCH_S + self.env.now
 
     def _draw(self, _program: Running, _request: fx.Draw) -> Any:
         return self.draw.random()
@@ -329,12 +358,26 @@ class Machine(Programs):
 
     def _need_route(self, program: Running, where: str, timeout_s: float) -> None:
         """Raise what a client sees of a broken uplink, after the time it takes to see it."""
+        if self.wiring.no_cloud:
+            raise LinkDown(f"{where}: {self.wiring.no_cloud}")
         if self.uplink == "broken":
             program.debt_s += self.profile.round_trip_s
             raise LinkDown(f"{where}: connection refused")
         if self.uplink == "hushed":
             program.debt_s += timeout_s
             raise PeerTimeout(f"{where}: no answer in {timeout_s:g} s")
+        if self.time.offset_s:
+            program.debt_s += 2 * self.profile.round_trip_s
+            self.time.refuse_invalid(where)
+
+    def _set_network(self, _program: Running, request: fx.SetNetwork) -> Any:
+        was = (self.wiring.cloud, self.wiring.cameras)
+        self.wiring.configure(request.configuration)
+        self._rewired(was, "configured anew")
+        return self.wiring.ports
+
+    def _keep_time(self, _program: Running, request: fx.KeepTime) -> Any:
+        self.time.keep(request.servers, request.mailbox)
 
     def _disconnect(self, program: Running, request: fx.Disconnect) -> Any:
         if (waiting := self._again(program, request)) is not None:
@@ -441,7 +484,7 @@ class Machine(Programs):
         return done
 
     def _need_link(self) -> None:
-        if not self._client or self.uplink != "up":
+        if not self._client or self.uplink != "up" or self.wiring.no_cloud:
             raise LinkDown("no connection to the control plane")
 
     # --- effects: the box ------------------------------------------------------------------------
@@ -566,6 +609,8 @@ class Machine(Programs):
         fx.Digest: _digest,
         fx.ReadFuses: _read_fuses,
         fx.BlowFuses: _blow_fuses,
+        fx.SetNetwork: _set_network,
+        fx.KeepTime: _keep_time,
         fx.MakeKey: _make_key,
         fx.UseIdentity: _use_identity,
         fx.Connect: _connect,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.appliance.effect import NodeEnded
 from harness.engine.model.board import LOOK_S
-from harness.engine.model.camera import VirtualCamera
+from harness.engine.model.camera import VirtualCamera, takes_s
 from harness.engine.model.epoch import Epoch
 from harness.fault import camera as faults
 from harness.jetson.load import Pace
@@ -259,6 +259,28 @@ class Nodes:
 
         self._each_stream(name, forget)
 
+    def rewired(self, machine: Machine, *, lost: bool) -> None:
+        """The way of an appliance to its cameras is another, is gone, or is there again."""
+        for node in [node for node in self.nodes.values() if node.machine is machine]:
+            for stream in node.streams.values():
+                if lost:
+                    self._lost(node, stream, camera_log.CLOSED)
+                elif stream.camera.silent:
+                    continue
+                elif machine.wiring.cameras:
+                    self._speak(node, stream)
+                else:
+                    self._count_on(node, stream)
+                    self._fall_silent(node, stream)
+
+    def _silent(self, node: Node, stream: Stream) -> bool:
+        return stream.camera.silent or not node.machine.wiring.cameras
+
+    def _barrier(self, node: Node, stream: Stream) -> str:
+        if not node.machine.wiring.cameras:
+            return camera_log.TIMED_OUT
+        return stream.camera.barrier
+
     def _fall_silent(self, node: Node, stream: Stream) -> None:
         """Readers notice after a time-out, if the camera has not resumed by then."""
         stream.silences += 1
@@ -266,7 +288,7 @@ class Nodes:
         self._after(STALL_S, lambda: self._gave_up(node, stream, number))
 
     def _gave_up(self, node: Node, stream: Stream, number: int) -> None:
-        if stream.silences == number and stream.camera.silent:
+        if stream.silences == number and self._silent(node, stream):
             self._lost(node, stream, camera_log.STALLED)
 
     def _speak(self, _node: Node, stream: Stream) -> None:
@@ -335,16 +357,17 @@ class Nodes:
             values = {"stream": "occ_log", "line": camera_log.CREDENTIALS}
             source = f"appliance/{node.machine.name}"
             self.note(source, kind.LOG_LINE, {**values, **self._about(node, stream)})
-        if not camera.barrier:
+        barrier = self._barrier(node, stream)
+        if not barrier:
             self._after(CONNECT_S, lambda: self._connected(node, stream))
         else:
-            self._after(camera.takes_s, lambda: self._failed(node, stream))
+            self._after(takes_s(barrier), lambda: self._failed(node, stream))
 
     def _failed(self, node: Node, stream: Stream) -> None:
         """A try that met what it met before it began, unless that is over by now."""
         if not node.alive or stream.since_s is not None or stream.paused:
             return
-        barrier = stream.camera.barrier
+        barrier = self._barrier(node, stream)
         if barrier:
             self._tell_lost(node, stream, barrier)
             if camera_log.meaning(barrier) not in (*node.hosting.survives, ""):
@@ -361,7 +384,7 @@ class Nodes:
     def _connected(self, node: Node, stream: Stream) -> None:
         if not node.alive or stream.since_s is not None or stream.paused:
             return
-        if stream.camera.barrier:
+        if self._barrier(node, stream):
             self._try_camera(node, stream)
             return
         stream.since_s = self.env.now
@@ -446,8 +469,12 @@ class Nodes:
 
     def _count(self, node: Node, stream: Stream) -> None:
         """Bring the counts of a connected stream up to now."""
+        if not self._silent(node, stream):
+            self._count_on(node, stream)
+
+    def _count_on(self, node: Node, stream: Stream) -> None:
         now_s = self.env.now
-        if stream.since_s is None or now_s <= stream.since_s or stream.camera.silent:
+        if stream.since_s is None or now_s <= stream.since_s:
             return
         made, share = stream.camera.frames(stream.since_s, now_s), stream.camera.loss
         running_s = max(0.0, now_s - max(stream.since_s, node.blocked_s))

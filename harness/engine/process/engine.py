@@ -20,11 +20,12 @@ from harness.engine import site
 from harness.engine.commands import perform
 from harness.engine.conduct import Conductor
 from harness.engine.factory import catalogue
-from harness.engine.process.link import Link
+from harness.engine.process.link import FAULT, Link
 from harness.engine.process.machine import Machine
 from harness.engine.process.nodes import Nodes
 from harness.engine.process.uplink import Uplink
 from harness.engine.recorder import Recorder
+from harness.engine.strikes import Strikes
 from harness.errors import HarnessError
 from harness.fault import FAULTS
 from harness.fault.camera import SequenceReset
@@ -47,7 +48,7 @@ STOP_LOOK_S = 0.1
 
 
 @dataclass(eq=False)
-class ProcessSite:
+class ProcessSite(Strikes):
     """A site that runs; it is the `World` that faults act on."""
 
     plan: Plan
@@ -62,12 +63,14 @@ class ProcessSite:
 
     def break_uplink(self, appliance: str) -> None:
         self.links[appliance].cut()
+        self.machines[appliance].time.look()
 
     def hush_uplink(self, appliance: str) -> None:
         self.links[appliance].hush()
+        self.machines[appliance].time.look()
 
     def restore_uplink(self, appliance: str) -> None:
-        self.group.create_task(self.links[appliance].restore())
+        self.group.create_task(self.machines[appliance].restore_uplink(by=FAULT))
 
     def inject_camera(self, camera: str, fault: CameraFault) -> None:
         struck = self.cameras[camera]

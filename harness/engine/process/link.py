@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, zero seconds, so that close() sends RST
+FAULT = "fault"  # who breaks a link, unless it is said
 BACKLOG = 128
 BUFFER_BYTES = 1 << 18
 REFUSED_LOOK_S = 0.2  # how often a target that refused is tried
@@ -165,8 +166,8 @@ class Link:
         self.opened = opened
         self.media = media
         self.halves: set[_Half] = set()
-        self.hushed = False
-        self.broken = False
+        self._silencers: set[str] = set()
+        self._breakers: set[str] = set()
         self.audible = asyncio.Event()
         self.audible.set()
         self._ports: dict[tuple[str, int], int] = {}
@@ -196,9 +197,17 @@ class Link:
         _, writer = await asyncio.open_connection(host, port)
         writer.transport.abort()
 
-    def cut(self) -> None:
-        """Reset every connection; refuse new ones."""
-        self.broken = True
+    @property
+    def hushed(self) -> bool:
+        return bool(self._silencers)
+
+    @property
+    def broken(self) -> bool:
+        return bool(self._breakers)
+
+    def cut(self, by: str = FAULT) -> None:
+        """Reset every connection; refuse new ones. `by` is who has to `restore` it."""
+        self._breakers.add(by)
         for server in self._servers.values():
             server.close()
         self._servers.clear()
@@ -209,22 +218,24 @@ class Link:
         for half in tuple(self.halves):
             half.reset()
 
-    def hush(self) -> None:
+    def hush(self, by: str = FAULT) -> None:
         """Pass nothing more; connections stay as they are, new ones are accepted and wait."""
-        self.hushed = True
+        self._silencers.add(by)
         self.audible.clear()
         for half in tuple(self.halves):
             if half.transport is not None:
                 half.transport.pause_reading()
 
-    async def restore(self) -> None:
-        if self.hushed:
-            self.hushed = False
+    async def restore(self, by: str = FAULT) -> None:
+        """Take back what `by` did; what others did goes on."""
+        hushed, broken = self.hushed, self.broken
+        self._silencers.discard(by)
+        self._breakers.discard(by)
+        if hushed and not self.hushed:
             self.audible.set()
             for half in tuple(self.halves):
                 half.listen()
-        if self.broken:
-            self.broken = False
+        if broken and not self.broken:
             for target, port in tuple(self._ports.items()):
                 if not self.broken and target not in self._servers:
                     await self._listen(target, self._socket(port))

@@ -24,6 +24,8 @@ from harness.engine.factory import board, flash, sizes
 from harness.engine.process.disk import FileDisk
 from harness.engine.seal import KEY_BYTES, seal
 from harness.engine.stick import STICK_PULLED
+from harness.engine.timekeeping import Timekeeper
+from harness.engine.wiring import CABLE, Wiring
 from harness.errors import EngineError, HarnessError, LinkDown, PeerTimeout
 from harness.record import kind
 
@@ -87,7 +89,8 @@ class Machine:
         self.time_scale = time_scale
         self.powered = False
         self.stick: Stick | None = None
-        self.clock_offset_s = 0.0  # how far its clock is wrong
+        self.wiring = Wiring(plan.network.layout, self.board.serial)
+        self.time = Timekeeper(clock, self._after, self.deliver, self._no_time)
         self._group = group
         self._programs: dict[str, Running] = {}
         self._leds: dict[str, tuple[str, str]] = {}
@@ -100,6 +103,7 @@ class Machine:
     def power_up(self, press: fx.Pressed | None = None) -> None:
         if not self.powered:
             self.powered = True
+            self.time.power_up()
             self.note(self.source, kind.POWERED, {})
             self._launch("main", power_on(self.board, release, press))
 
@@ -146,6 +150,7 @@ class Machine:
         self.note(self.source, kind.STOPPED, {"reason": reason})
 
     def _drop_programs(self) -> None:
+        self.time.stop()
         self.uplink.drop()
         self._cancel_programs()
         self._leds.clear()
@@ -191,6 +196,39 @@ class Machine:
 
     def pull(self) -> None:
         self.stick = None
+
+    def _after(self, delay_s: float, act: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(delay_s / self.time_scale, act)
+
+    # --- the network, from outside -----------------------------------------------------------
+
+    def set_cable(self, port: str, *, connected: bool) -> None:
+        was = (self.wiring.cloud, self.wiring.cameras)
+        self.wiring.cable(port, connected=connected)
+        self._rewired(was)
+        self.deliver(Mailbox.NETWORK, fx.PortsChanged(self.wiring.ports))
+
+    def _rewired(self, was: tuple[str, str]) -> None:
+        """What went another way before ends, or falls silent; what has a way again goes on."""
+        cloud, cameras = was
+        link = self.uplink.link
+        if self.wiring.no_cloud:
+            link.cut(by=CABLE)
+        elif not cloud:
+            self._switch(self.restore_uplink(by=CABLE))
+        elif cloud != self.wiring.cloud:
+            link.reset_all()
+        if cameras != self.wiring.cameras:
+            self._switch(self.nodes.rewired(self, lost=bool(cameras and self.wiring.cameras)))
+        self.time.look()
+
+    async def restore_uplink(self, by: str) -> None:
+        await self.uplink.link.restore(by)
+        self.time.look()
+
+    def _no_time(self) -> str:
+        link = self.uplink.link
+        return self.wiring.no_cloud or ("no answer" if link.broken or link.hushed else "")
 
     def deliver(self, mailbox: str, message: object) -> None:
         running = self._programs.get(mailbox)
@@ -252,7 +290,7 @@ class Machine:
 
     def wall_s(self) -> float:
         """What the appliance takes for the time."""
-        return self.clock() + self.clock_offset_s
+        return self.clock() + self.time.offset_s
 
     async def _draw(self, _running: Running, _request: fx.Draw) -> float:
         return self.draw.random()
@@ -322,10 +360,27 @@ class Machine:
         )
 
     async def _connect(self, _running: Running, request: fx.Connect) -> None:
+        self._need_route(request.endpoint)
         self._link_mailbox = request.mailbox
         await self.uplink.connect(
             request.endpoint, request.client_id, request.timeout_s, self.arrive
         )
+
+    def _need_route(self, where: str) -> None:
+        if self.wiring.no_cloud:
+            raise LinkDown(f"{where}: {self.wiring.no_cloud}")
+        self.time.refuse_invalid(where)
+
+    async def _set_network(
+        self, _running: Running, request: fx.SetNetwork
+    ) -> tuple[fx.PortState, ...]:
+        was = (self.wiring.cloud, self.wiring.cameras)
+        self.wiring.configure(request.configuration)
+        self._rewired(was)
+        return self.wiring.ports
+
+    async def _keep_time(self, _running: Running, request: fx.KeepTime) -> None:
+        self.time.keep(request.servers, request.mailbox)
 
     async def _disconnect(self, _running: Running, _request: fx.Disconnect) -> None:
         await self.uplink.disconnect()
@@ -340,12 +395,14 @@ class Machine:
         self.uplink.beat(request.topic, request.payload, request.every_s / self.time_scale)
 
     async def _upload(self, _running: Running, request: fx.Upload) -> None:
+        self._need_route(request.url)
         await self.uplink.post(request.url, request.document)
 
     async def _upload_every(self, _running: Running, request: fx.UploadEvery) -> None:
         self.uplink.post_every(request.url, request.document, request.every_s / self.time_scale)
 
     async def _get(self, _running: Running, request: fx.Get) -> bytes:
+        self._need_route(request.url)
         return await self.uplink.get(request.url, request.limit)
 
     async def _reach(self, _running: Running, request: fx.Reach) -> None:
@@ -353,6 +410,7 @@ class Machine:
 
     async def _fetch(self, _running: Running, request: fx.Fetch) -> int:
         """Stream to storage a step at a time; what was synced before a break stays."""
+        self._need_route(request.url)
         partition = self.disk[request.partition]
         done = request.start
         until = request.until or request.size
@@ -459,6 +517,8 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Digest: Machine._digest,
     fx.ReadFuses: Machine._read_fuses,
     fx.BlowFuses: Machine._blow_fuses,
+    fx.SetNetwork: Machine._set_network,
+    fx.KeepTime: Machine._keep_time,
     fx.MakeKey: Machine._make_key,
     fx.UseIdentity: Machine._use_identity,
     fx.Connect: Machine._connect,

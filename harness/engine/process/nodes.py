@@ -22,6 +22,7 @@ from harness.appliance.firmware import Mailbox
 from harness.engine.process.link import Link
 from harness.engine.process.role import RoleEndpoint
 from harness.engine.process.tally import Tally
+from harness.engine.wiring import CABLE
 from harness.errors import Corrupt, PeerError, PeerRefused, PeerTimeout
 from harness.record import camera_log, kind
 from harness.runtime import telemetry
@@ -120,6 +121,8 @@ class Nodes:
         directory = self.directory / f"{self.name(request.instance)}-{self._starts}"
         peers: set[tuple[str, int]] = set()
         link = Link(self.group, opened=lambda _target, address: peers.add(address), media=True)
+        if not machine.wiring.cameras:
+            link.hush(by=CABLE)
         node = Node(request.instance, code.node, machine, request.mailbox, link, directory)
         self._nodes[node.instance, node.code] = node
         try:
@@ -213,6 +216,16 @@ class Nodes:
     def pause(self, instance: str, cameras: tuple[str, ...]) -> None:
         for node in self._of(instance):
             node.application.pause(cameras)
+
+    async def rewired(self, machine: Machine, *, lost: bool) -> None:
+        """The way of an appliance to its cameras is another, is gone, or is there again."""
+        for node in [node for node in self._nodes.values() if node.machine is machine]:
+            if lost:
+                node.link.reset_all()
+            elif machine.wiring.cameras:
+                await node.link.restore(by=CABLE)
+            else:
+                node.link.hush(by=CABLE)
 
     def withhold(self, camera: str) -> None:
         """No camera node gets the credentials of `camera` any more when it connects anew."""

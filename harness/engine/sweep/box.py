@@ -27,6 +27,8 @@ from harness.appliance.storage import DATA, PAGE_BYTES, Blob, Survival
 from harness.engine.seal import KEY_BYTES, seal
 from harness.engine.stick import STICK_PULLED
 from harness.engine.sweep.cloud import BOARD, EPOCH_S, LOG_KEY, ROOT_KEY, UPDATE_ROOT, Cloud
+from harness.engine.timekeeping import Timekeeper
+from harness.engine.wiring import SINGLE, Wiring
 from harness.errors import (
     EngineError,
     HarnessError,
@@ -84,7 +86,6 @@ class Box:
         self.blocked: set[str] = set()  # endpoints that a firewall does not let through
         self.break_after_steps: int | None = None  # steps of downloads until the link breaks
         self.stick: Stick | None = None
-        self.clock_offset_s = 0.0
         self.notes: list[tuple[str, Mapping[str, Any]]] = []
         self.leds: list[tuple[str, str, str]] = []
         self.restarts: list[str] = []
@@ -104,12 +105,18 @@ class Box:
         self._ready: list[tuple[Running, Any, HarnessError | None]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
+        self.wiring = Wiring(SINGLE, self.board.serial)
+        self.time = Timekeeper(
+            lambda: EPOCH_S + self.now_s, self._after, self.deliver, lambda: self.wiring.no_cloud
+        )
         self._link = ""  # the mailbox of the connection, when there is one
         self._topics: set[str] = set()
 
     # --- from outside --------------------------------------------------------------------------
 
     def power_up(self, press: fx.Pressed | None = None) -> None:
+        if not self.powered:
+            self.time.power_up()
         self.powered, self.halted = True, ""
         self._launch("main", power_on(self.board, self.release, press))
 
@@ -142,6 +149,20 @@ class Box:
         for mailbox in (Mailbox.MAIN, Mailbox.STICK):
             self.deliver(mailbox, fx.StickPlugged())
 
+    def set_cable(self, port: str, *, connected: bool) -> None:
+        way = self.wiring.cloud
+        self.wiring.cable(port, connected=connected)
+        self._rewired(way, f"{port}: no cable")
+        self.deliver(Mailbox.NETWORK, fx.PortsChanged(self.wiring.ports))
+
+    def _rewired(self, way: str, reason: str) -> None:
+        """Connections end that went another way before."""
+        if way and way != self.wiring.cloud and self._link:
+            mailbox = self._link
+            self._hang_up()
+            self.deliver(mailbox, fx.LinkLost(reason))
+        self.time.look()
+
     def crash(self, instance: str, code: int = 1) -> None:
         """The application's process ends by itself."""
         del self.nodes[instance]
@@ -167,6 +188,7 @@ class Box:
         # Drawn from where it was cut, not from this box's chance: looking changes nothing.
         twin.seed = (self.seed * 1_000_003 + self.moments) & 0xFFFFFFFF
         twin.draw = random.Random(twin.seed)
+        twin.time.offset_s = self.time.offset_s
         return twin
 
     def run(self, until: Callable[[], bool] | None = None, *, for_s: float = 3600.0) -> bool:
@@ -225,6 +247,7 @@ class Box:
 
     def _drop(self) -> None:
         self._hang_up()
+        self.time.stop()
         for running in self._programs.values():
             running.generator.close()
         self._programs.clear()
@@ -310,7 +333,17 @@ class Box:
         if topic in self._topics:
             self.deliver(self._link, fx.MessageArrived(topic, message))
 
+    def _set_network(self, _running: Running, request: fx.SetNetwork) -> tuple[fx.PortState, ...]:
+        way = self.wiring.cloud
+        self.wiring.configure(request.configuration)
+        self._rewired(way, "configured anew")
+        return self.wiring.ports
+
     def _need_route(self) -> None:
+        if self.wiring.no_cloud:
+            raise LinkDown(self.wiring.no_cloud)
+        if self.time.offset_s:
+            self.time.refuse_invalid("control plane")
         if self.uplink != "up":
             raise LinkDown("connection refused")
 
@@ -479,7 +512,7 @@ def _throw(running: Running, error: HarnessError) -> fx.Effect:
 _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Sleep: Box._sleep,
     fx.Now: lambda box, _running, _request: EPOCH_S + box.now_s,
-    fx.Clock: lambda box, _running, _request: EPOCH_S + box.now_s + box.clock_offset_s,
+    fx.Clock: lambda box, _running, _request: EPOCH_S + box.now_s + box.time.offset_s,
     fx.Draw: lambda box, _running, _request: box.draw.random(),
     fx.Spawn: lambda box, _running, request: box._launch(request.name, request.program),
     fx.Post: lambda box, _running, request: box.deliver(request.to, request.message),
@@ -497,6 +530,8 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.UseIdentity: lambda _box, _running, _request: None,
     fx.Connect: Box._connect,
     fx.Disconnect: lambda box, _running, _request: box._hang_up(),
+    fx.SetNetwork: Box._set_network,
+    fx.KeepTime: lambda box, _running, r: box.time.keep(r.servers, r.mailbox),
     fx.Subscribe: Box._subscribe,
     fx.Publish: Box._publish,
     fx.Heartbeat: lambda box, _running, _request: box._need_link(),

@@ -237,7 +237,7 @@ class Cloud:
         elif at == topic.shadow_update(THING, "applications"):
             self._applications(message["state"]["reported"]["instances"])
         elif at == topic.shadow_update(THING, "device"):
-            self.device = dict(message["state"]["reported"])
+            self.device = {**self.device, **message["state"]["reported"]}
 
     def _next(self) -> dict[str, Any]:
         """A job in progress comes before queued ones."""

@@ -1,0 +1,144 @@
+"""The life of an appliance on every rung: its networks fail apart, its clock is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("brief_settling")
+
+NETWORK = {
+    "layout": "dual",
+    "eth1": {
+        "address": "192.168.20.20",
+        "mask": "255.255.255.0",
+        "gateway": "192.168.20.1",
+        "dns": ["192.168.20.1"],
+    },
+    "ntp": ["ntp.example.com"],
+}
+SITE = {
+    "appliances": {
+        "north": {"profile": "panorama-appliance", "firmware": "6.2.1", "network": NETWORK}
+    },
+    "cameras": {"door": {"profile": "generic-360p15"}},
+}
+
+
+def fault(kind: str, for_s: str = "0s", **parameters: Any) -> dict[str, Any]:
+    held = {"kind": kind, "target": "north", "for": for_s, "parameters": parameters}
+    return {"fault": held}
+
+
+def workload(engine: str) -> list[Any]:
+    """Polls of NTP are of device time, time-outs of cameras are not."""
+    poll = {"model": "130s", "process": "3s"}[engine]
+    return [
+        fault("network.cable", {"model": "12s", "process": "6s"}[engine], port="eth0"),
+        fault("network.cable", "3s", port="eth1"),
+        {"observe": "2s"},  # NTP was not reached meanwhile: it is again
+        fault("ntp.down", poll),
+        fault("clock.step", by_s=-7200),
+        fault("clock.empty", "1s"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def ran(engine: str, runs: Any, make_plan: Callable[..., Any]) -> Any:
+    checks = ["steps", "faults-bite", "recovers", "converges", "frames-account"]
+    return runs(
+        make_plan(
+            engine,
+            deploy="counter",
+            workload=workload(engine),
+            site=SITE,
+            checks=checks,
+            converge_within="5m",
+        )
+    )
+
+
+def during(ran: Any, kind: str, which: int = 0) -> list[Any]:
+    """The events while the fault of that kind, the `which`-th of them, was held."""
+    events = list(ran.history.events)
+    begun = [
+        (n, e.values["fault"])
+        for n, e in enumerate(events)
+        if e.kind == "fault.injected" and e.values["fault_kind"] == kind
+    ][which]
+    ended = next(
+        n
+        for n, e in enumerate(events)
+        if e.kind == "fault.healed" and e.values["fault"] == begun[1]
+    )
+    return events[begun[0] : ended]
+
+
+def test_every_fault_is_noticed_and_recovered_from(ran: Any) -> None:
+    assert ran.error is None
+    assert [error for ok, error in ran.steps().values() if not ok] == []
+    assert ran.outcome == ("completed", "")
+    injected = [e.values["fault"] for e in ran.of("fault.injected")]
+    for sign in ("fault.observed", "fault.healed", "fault.recovered"):
+        assert sorted(e.values["fault"] for e in ran.of(sign)) == injected, sign
+    assert ran.left == []
+
+
+def test_without_the_cameras_cable_frames_stop_and_the_link_stays(ran: Any) -> None:
+    events = during(ran, "network.cable")
+    kinds = [event.kind for event in events]
+    assert "camera.lost" in kinds
+    assert "link.lost" not in kinds
+    lines = [e.values["line"] for e in events if e.kind == "log.line" and "camera" in e.values]
+    assert any("dqBuffer(131)" in line for line in lines), lines
+
+
+def test_without_the_uplinks_cable_the_link_is_lost_and_frames_go_on(ran: Any) -> None:
+    kinds = [event.kind for event in during(ran, "network.cable", 1)]
+    assert "link.lost" in kinds
+    assert "camera.lost" not in kinds
+
+
+def test_the_network_led_tells_of_the_link_and_the_ports_are_told(ran: Any) -> None:
+    told = [(e.values["port"], e.values["cable"]) for e in ran.of("network.port")]
+    for port in ("eth0", "eth1"):
+        changes = [cable for name, cable in told if name == port]
+        assert False in changes
+        assert changes[-1]
+    lights = [e.values["colour"] for e in ran.of("panel.led") if e.values["led"] == "network"]
+    assert set(lights) == {"green"}, "one cable was in at any time"
+
+
+def test_the_configured_server_sets_the_clock(ran: Any) -> None:
+    assert {e.values["server"] for e in ran.of("clock.synchronised")} <= {
+        "ntp.example.com",
+        "time.aws.com",
+    }
+    (step,) = [e for e in during_and_after(ran, "clock.step") if e.kind == "clock.synchronised"][:1]
+    assert step.values == {"server": "ntp.example.com", "set_by_s": 7200.0}
+
+
+def during_and_after(ran: Any, kind: str) -> list[Any]:
+    events = list(ran.history.events)
+    start = next(
+        n
+        for n, e in enumerate(events)
+        if e.kind == "fault.injected" and e.values["fault_kind"] == kind
+    )
+    return events[start:]
+
+
+def test_an_empty_clock_is_noticed_before_it_is_online(ran: Any) -> None:
+    events = during_and_after(ran, "clock.empty")
+    ran.find(
+        events,
+        ("appliance.stopped", {"reason": "power-cut"}),
+        ("appliance.powered", {}),
+        ("clock.wrong", {"reason": "it was never set"}),
+        ("clock.synchronised", {}),
+        ("link.connected", {}),
+    )
