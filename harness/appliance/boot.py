@@ -1,8 +1,8 @@
 """From power to a running firmware: boot ROM, slot choice, verified boot.
 
-Verified boot stands for the chain of the vendor's guide (boot ROM, bootloader, TEE, signed
-kernel, dm-verity root): a slot whose signature, board, fuse level or hash does not match is not
-run, and is closed. A slot that was written by an update has a few tries; when they are used up
+Verified boot follows the chain of the vendor's guide (boot ROM, bootloader, TEE, signed kernel,
+dm-verity root; `chain`): a slot whose signature, board, fuse level or any part does not match is
+not run, and is closed. A slot that was written by an update has a few tries; when they are used up
 the other slot boots. Firmware defects live above this line and cannot change it.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.appliance import boot_control, image, journal, restore
 from harness.appliance.boot_control import Restore
+from harness.appliance.chain import refused_part
 from harness.appliance.effect import Charge, Halt, Note, Now, Panel, Program, ReadFuses
 from harness.appliance.firmware import Board, Firmware, run
 from harness.errors import Corrupt
@@ -82,7 +83,8 @@ def choose(
         try:
             manifest = yield from image.read_slot(slot, board.root_key, board.name, fuses)
         except Corrupt as problem:
-            yield Note("boot.refused", {"slot": slot, "reason": str(problem)})
+            part = refused_part(problem)
+            yield Note("boot.refused", {"slot": slot, "part": part, "reason": str(problem)})
             control = yield from boot_control.save(control.unbootable(slot))
             continue
         if control.active != slot:

@@ -14,11 +14,12 @@ import re
 import struct
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from harness.appliance import chain
 from harness.appliance.effect import Copy, Digest, Erase, Program, Read, Sync, Write
 from harness.appliance.storage import SLOT_PARTITION
 from harness.errors import Corrupt
@@ -46,6 +47,7 @@ class Manifest:
     fuse_level: int
     defects: tuple[str, ...] = ()
     required: bool = False
+    parts: tuple[chain.Part, ...] = ()
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         body = json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
@@ -66,12 +68,17 @@ def verify(signed: bytes, root_key: bytes) -> Manifest:
         fields = json.loads(signed[_SIGNATURE_HEX:])
         if not isinstance(fields, dict):
             raise TypeError("not a JSON object")
-        lists = {name: tuple(fields.get(name, ())) for name in ("boards", "defects")}
+        lists: dict[str, tuple[Any, ...]] = {
+            name: tuple(fields.get(name, ())) for name in ("boards", "defects")
+        }
+        lists["parts"] = tuple(chain.Part(**part) for part in fields.get("parts", ()))
         manifest = Manifest(**{**fields, **lists})
     except (ValueError, TypeError) as error:
         raise Corrupt(f"image manifest: {error}") from None
     if not VERSION.fullmatch(manifest.version):
         raise Corrupt(f"image manifest: version {manifest.version!r} is not like 6.2.1")
+    if sum(part.size_bytes for part in manifest.parts) not in (0, manifest.size_bytes):
+        raise Corrupt("image manifest: its parts are not the whole payload")
     return manifest
 
 
@@ -90,11 +97,14 @@ def header(signed: bytes) -> bytes:
 
 
 def read_slot(slot: str, root_key: bytes, board: str, fuses: int) -> Program[Manifest]:
-    """Verified boot of one slot: signature, board, fuses, payload hash. Raises `Corrupt`."""
+    """Verified boot of one slot: signature, board, fuses, then part by part. Raises `Corrupt`."""
     partition = SLOT_PARTITION[slot]
     _, manifest = yield from read_header(partition, root_key)
     refuse_unfit(manifest, board, fuses)
-    yield from check_payload(partition, manifest)
+    if manifest.parts:
+        yield from chain.check(partition, manifest.parts, PAYLOAD_AT)
+    else:
+        yield from check_payload(partition, manifest)
     return manifest
 
 

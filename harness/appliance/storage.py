@@ -45,11 +45,35 @@ class Survival(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """The first `length` bytes of content that has `digest` (SHA-256, hex) when whole."""
+    """The first `length` bytes of content that has `digest` (SHA-256, hex) when whole.
+
+    `rotten` are the bits that flipped since: (position, bit).
+    """
 
     digest: str
     size: int
     length: int
+    rotten: tuple[tuple[int, int], ...] = ()
+
+    def upto(self, length: int) -> Blob:
+        return Blob(self.digest, self.size, length, self.rotten)
+
+    def flipped(self, position: int, bit: int) -> Blob:
+        """With one bit the other way round; twice is not at all."""
+        rotten = tuple(sorted(set(self.rotten) ^ {(position, bit)}))
+        return Blob(self.digest, self.size, self.length, rotten)
+
+    def section(self, at: int, length: int) -> str:
+        """Stands for the digest of `length` bytes at `at`, which nobody has."""
+        if at == 0 and length == self.size:
+            known = self.digest
+        else:
+            known = hashlib.sha256(f"{self.digest}:{at}:{length}".encode()).hexdigest()
+        there = min(length, self.length - at)
+        rotten = [place for place in self.rotten if at <= place[0] < at + there]
+        if there == length and not rotten:
+            return known
+        return hashlib.sha256(f"{known}:{there}:{rotten}".encode()).hexdigest()
 
 
 Content: TypeAlias = bytes | Blob
@@ -129,13 +153,12 @@ class Partition:
         return self.read(offset, length) if blob is None else blob
 
     def rot(self, offset: int, bit: int) -> None:
-        """Flip one durable bit; of bulk content the whole digest changes with it."""
+        """Flip one durable bit."""
         self._check(offset, 1)
         for blobs in (self.durable_blobs, self.blobs):
             for start, blob in blobs.items():
                 if start <= offset < start + blob.length:
-                    rotten = hashlib.sha256(f"{blob.digest}:{offset}:{bit}".encode()).hexdigest()
-                    blobs[start] = Blob(rotten, blob.size, blob.length)
+                    blobs[start] = blob.flipped(offset - start, bit)
                     break
             else:
                 pages = self.durable if blobs is self.durable_blobs else self.current
@@ -144,12 +167,13 @@ class Partition:
                 _put(pages, offset, bytes((byte,)))
 
     def digest(self, offset: int, length: int) -> str:
-        blob = self.blobs.get(offset)
-        if blob is not None:
-            if blob.length == blob.size == length:
-                return blob.digest
-            described = f"{blob.digest}:{blob.length}:{length}".encode()
-            return hashlib.sha256(described).hexdigest()
+        for start, blob in self.blobs.items():
+            if (
+                start <= offset
+                and offset + length <= start + blob.size
+                and offset < (start + blob.length)
+            ):
+                return blob.section(offset - start, length)
         return hashlib.sha256(self.read(offset, length)).hexdigest()
 
     def after_cut(self, keeps: Callable[[int], int]) -> Partition:
@@ -217,7 +241,7 @@ def surviving(
         middle = torn_at(offset, content, grown)
         if isinstance(content, Blob):
             if survival == Survival.HEAD:
-                yield offset, Blob(content.digest, content.size, middle - offset)
+                yield offset, content.upto(middle - offset)
         elif survival == Survival.HEAD:
             yield offset, content[: middle - offset]
         else:

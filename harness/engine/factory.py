@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from harness.appliance import boot_control, image
+from harness.appliance import boot_control, chain, image
 from harness.appliance.firmware import Board
 from harness.appliance.storage import (
     BOOT_CONTROL,
@@ -55,6 +55,12 @@ class Payload:
         data = b"".join(_block(self.seed, number) for number in range(first, last + 1))
         return data[offset - first * BLOCK_BYTES : end - first * BLOCK_BYTES]
 
+    def section(self, offset: int, length: int) -> str:
+        """The digest of a part of it."""
+        if self.virtual:
+            return Blob(self.digest, self.size_bytes, self.size_bytes).section(offset, length)
+        return _section(self.seed, self.size_bytes, offset, length)
+
     @property
     def digest(self) -> str:
         if self.virtual:
@@ -70,6 +76,14 @@ def _block(seed: int, number: int) -> bytes:
 @lru_cache(maxsize=64)
 def _digest(seed: int, size_bytes: int) -> str:
     return sha256(Payload(seed, size_bytes))
+
+
+@lru_cache(maxsize=256)
+def _section(seed: int, size_bytes: int, offset: int, length: int) -> str:
+    payload, digest = Payload(seed, size_bytes), hashlib.sha256()
+    for start in range(offset, offset + length, BLOCK_BYTES):
+        digest.update(payload.read(start, min(BLOCK_BYTES, offset + length - start)))
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=16)
@@ -146,6 +160,7 @@ def signed_image(
         fuse_level=plan.fuse_level,
         defects=plan.defects,
         required=plan.required,
+        parts=chain.divide(payload.size_bytes, payload.section),
     )
     return manifest.sign(release_key(seed)), payload
 
@@ -165,6 +180,7 @@ def flash(disk: Disk, appliance: AppliancePlan, seed: int, *, virtual: bool) -> 
         sha256=payload.digest,
         fuse_level=profile.fuse_level,
         defects=appliance.defects,
+        parts=chain.divide(payload.size_bytes, payload.section),
     )
     for name in (SLOT_PARTITION["a"], RECOVERY_LATEST, RECOVERY_REQUIRED):
         partition = disk[name]

@@ -76,7 +76,7 @@ def test_after_its_tries_the_other_slot_boots_and_becomes_active() -> None:
     [
         ({"boards": ("orin",)}, "is for orin"),
         ({"fuse_level": 0}, "below the 1 fuses"),
-        ({"sha256": payload("other").digest, "size_bytes": 1 << 20}, "payload hash"),
+        ({"sha256": payload("other").digest, "size_bytes": 1 << 20}, " hash "),
     ],
 )
 def test_a_slot_that_fails_verification_is_closed_and_not_run(

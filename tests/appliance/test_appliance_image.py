@@ -111,7 +111,7 @@ def test_a_payload_that_is_not_the_manifests_is_refused(content: Blob) -> None:
     disk = empty_disk()
     flash(disk, "slot-a", manifest("6.2.1"))
     disk["slot-a"].write(image.PAYLOAD_AT, content)
-    with pytest.raises(Corrupt, match="payload hash"):
+    with pytest.raises(Corrupt, match=" hash "):
         _read(disk)
 
 
@@ -124,5 +124,5 @@ def test_the_payload_may_be_plain_bytes() -> None:
     disk["slot-a"].write(image.PAYLOAD_AT, text)
     assert _read(disk) == made
     disk["slot-a"].write(image.PAYLOAD_AT + 3, b"X")
-    with pytest.raises(Corrupt, match="payload hash"):
+    with pytest.raises(Corrupt, match=" hash "):
         _read(disk)

@@ -429,7 +429,7 @@ class Box:
             end = min(done + request.chunk, request.size)
             if isinstance(content, Blob):
                 there = min(end, content.length)
-                target.write(request.offset, Blob(content.digest, content.size, there))
+                target.write(request.offset, content.upto(there))
             else:
                 target.write(request.offset + done, content[done:end])
             self._moment()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from harness.appliance import topic
+from harness.appliance import chain, topic
 from harness.appliance.image import Manifest
 from harness.appliance.storage import Blob
 from harness.engine.repository import Repository
@@ -75,8 +75,12 @@ def manifest(version: str, **changes: Any) -> Manifest:
         "size_bytes": IMAGE_BYTES,
         "sha256": payload(version).digest,
         "fuse_level": 1,
+        **changes,
     }
-    return Manifest(**{**fields, **changes})
+    size = fields["size_bytes"]
+    whole = Blob(fields["sha256"], size, size)
+    fields.setdefault("parts", chain.divide(size, whole.section))
+    return Manifest(**fields)
 
 
 def _nobody(_topic: str, _payload: Mapping[str, Any]) -> None:
