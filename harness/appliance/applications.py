@@ -75,7 +75,7 @@ class _Shelf:
 def supervise(firmware: Firmware) -> Program[None]:
     """Start what is installed, then follow the shadow and the nodes for ever."""
     shelf = _Shelf()
-    for instance in sorted(_installed(firmware)):
+    for instance in sorted(_installed(firmware).keys() - firmware.running):
         yield from _start(firmware, shelf, instance)
     while True:
         message = yield Receive()
@@ -199,7 +199,8 @@ def _signal(
     yield PauseCameras(instance, nodes)
     yield Note("node.signalled", {"instance": instance, "paused": list(nodes)})
     told = shelf.reported.get(instance, {})
-    status, reason = told.get("status", "STARTING"), told.get("reason", "")
+    usual = "RUNNING" if instance in firmware.running else "STARTING"
+    status, reason = told.get("status", usual), told.get("reason", "")
     yield from _report(firmware, shelf, instance, status, reason)
 
 
@@ -261,7 +262,9 @@ def remove(firmware: Firmware, instance: str) -> Program[None]:
 
 def _start(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:
     places = firmware.journal.values["assets"]
-    entry = _installed(firmware)[instance]
+    entry = _installed(firmware).get(instance)
+    if entry is None or (yield from _rotten(firmware, instance, entry["uses"])):
+        return
     offset, size = places[entry["document"]]
     text = yield Read(DATA, offset, size)
     assets = {sha256: (DATA, *places[sha256]) for sha256 in entry["uses"]}
@@ -280,6 +283,31 @@ def _start(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:
     attempt = shelf.crashes.get(instance, 0) + 1
     yield Note("node.started", {"instance": instance, "attempt": attempt})
     yield from _report(firmware, shelf, instance, "RUNNING", "")
+
+
+def _rotten(firmware: Firmware, instance: str, uses: Iterable[str]) -> Program[bool]:
+    """Whether a file is not what its hash says; whoever uses it is then brought anew."""
+    places = firmware.journal.values["assets"]
+    rotten = set()
+    for sha256 in uses:
+        if (yield Digest(DATA, *places[sha256])) != sha256:
+            rotten.add(sha256)
+    if not rotten:
+        return False
+    found = ", ".join(f"{sha256[:12]}…" for sha256 in sorted(rotten))
+    yield Note("app.damaged", {"instance": instance, "assets": found})
+    installed = _installed(firmware)
+    hit = [name for name, entry in installed.items() if rotten & set(entry["uses"])]
+    for name in hit:
+        if name in firmware.running:
+            yield StopNode(name)
+            firmware.running.discard(name)
+    kept = {name: entry for name, entry in installed.items() if name not in hit}
+    left = {sha256: place for sha256, place in places.items() if sha256 not in rotten}
+    yield from firmware.journal.put({"assets": left, "applications": kept})
+    if firmware.online:
+        yield from transfer.publish(topic.shadow_get(firmware.thing, "applications"), {})
+    return True
 
 
 def _ended(firmware: Firmware, shelf: _Shelf, ended: NodeEnded) -> Program[None]:

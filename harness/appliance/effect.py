@@ -137,6 +137,15 @@ class Digest(Effect, frozen=True, gc=False):
     length: int
 
 
+class WatchStorage(Effect, frozen=True, gc=False):
+    """Outcome: whether the data partition is in trouble now.
+
+    From now on `StorageTrouble` is posted to `mailbox` when the kernel meets some.
+    """
+
+    mailbox: str
+
+
 class ReadFuses(Effect, frozen=True, gc=False):
     """Outcome: the number of anti-rollback fuses blown."""
 
@@ -499,6 +508,10 @@ class TimeUnanswered(msgspec.Struct, frozen=True, gc=False):
 
 class ClockJumped(msgspec.Struct, frozen=True, gc=False):
     by_s: float
+
+
+class StorageTrouble(msgspec.Struct, frozen=True, gc=False):
+    """Writes to the data partition fail, or wait."""
 
 
 class Noted(msgspec.Struct, frozen=True, gc=False):

@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from harness.appliance import network, stick
-from harness.appliance.effect import Note, Panel, Pressed, Program, Receive, Shutdown, Spawn
+from harness.appliance import network, stick, upkeep
+from harness.appliance.effect import (
+    Note,
+    Panel,
+    Post,
+    Pressed,
+    Program,
+    Receive,
+    Shutdown,
+    Sleep,
+    Spawn,
+)
 from harness.appliance.egress import egress
+from harness.errors import StorageFull, StorageReadOnly
 
 if TYPE_CHECKING:
     from harness.appliance.boot_control import BootControl
@@ -36,6 +47,7 @@ class Mailbox:
     RENEWAL = "renewal"
     STICK = "stick"
     NETWORK = network.MAILBOX
+    STORAGE = upkeep.MAILBOX
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,8 @@ class Board:
 class Online(msgspec.Struct, frozen=True, gc=False):
     """Posted to the updater, the applications and the logs agent when the link has come up."""
 
+
+BEGIN_AGAIN_S = 30.0  # how long a program waits that storage let down
 
 Step: TypeAlias = Callable[..., Program[Any]]
 
@@ -117,11 +131,26 @@ def panel(_firmware: Firmware) -> Program[None]:
             yield Shutdown("power-button")
 
 
+def _kept_up(firmware: Firmware, name: str, step: Step) -> Program[None]:
+    """`step`, and from its beginning again whenever it could not keep something on storage."""
+    while True:
+        try:
+            yield from step(firmware)
+            return
+        except (StorageFull, StorageReadOnly) as problem:
+            line = f"ERROR {name}: {problem}"
+            yield Note("log.line", {"stream": "syslog", "line": line})
+        yield Sleep(BEGIN_AGAIN_S)
+        if firmware.online:
+            yield Post(name, Online())
+
+
 def run(firmware: Firmware) -> Program[None]:
     """The main program from the moment the kernel is up. Never returns."""
     yield Spawn(Mailbox.PANEL, firmware.steps.panel(firmware))
     yield from egress(firmware)
     yield Spawn(Mailbox.NETWORK, network.watch(firmware))
+    yield Spawn(Mailbox.STORAGE, upkeep.watch(firmware))
     device = firmware.journal.values.get("device", {})
     yield from network.bring_up(firmware, device.get("configuration", {}))
     if not device:
@@ -131,8 +160,9 @@ def run(firmware: Firmware) -> Program[None]:
     yield Panel("status", "green", "steady")
     yield Note("appliance.state", {"state": "connecting"})
     yield Spawn(Mailbox.TELEMETRY, firmware.steps.ship(firmware))
-    yield Spawn(Mailbox.UPDATER, firmware.steps.update(firmware))
-    yield Spawn(Mailbox.APPLICATIONS, firmware.steps.supervise(firmware))
+    yield Spawn(Mailbox.UPDATER, _kept_up(firmware, Mailbox.UPDATER, firmware.steps.update))
+    supervise = firmware.steps.supervise
+    yield Spawn(Mailbox.APPLICATIONS, _kept_up(firmware, Mailbox.APPLICATIONS, supervise))
     yield Spawn(Mailbox.MONITOR, firmware.steps.monitor(firmware))
     if "expires_s" in firmware.journal.values["device"]:
         yield Spawn(Mailbox.RENEWAL, firmware.steps.renew(firmware))

@@ -20,7 +20,7 @@ import msgspec
 
 from harness.appliance.effect import JSON, Draw, Program, Read, Sync, Write
 from harness.appliance.storage import DATA
-from harness.errors import StorageFull
+from harness.errors import StorageFull, StorageReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,16 @@ _HEAD_BYTES = _PREFIX.size + _BODY.size
 class Journal:
     """The values in RAM and where the next record goes. Make one with `load`."""
 
-    __slots__ = ("_checksum", "_half", "_life", "_offset", "_records", "_sequence", "values")
+    __slots__ = (
+        "_checksum",
+        "_half",
+        "_life",
+        "_offset",
+        "_records",
+        "_sequence",
+        "_torn",
+        "values",
+    )
 
     def __init__(self, life: int) -> None:
         self.values: dict[str, JSON] = {}
@@ -45,32 +54,48 @@ class Journal:
         self._offset = 0
         self._sequence = 0
         self._records = 0
+        self._torn = False  # a record could not be written: those after it cannot be reached
         self._checksum = 0
 
     def put(self, changes: Mapping[str, JSON]) -> Program[None]:
         """Change several keys in one atomic, durable step; None deletes a key.
 
-        Raises `StorageFull`, and has changed nothing then.
+        Raises `StorageFull` or `StorageReadOnly`, and has changed nothing then.
         """
         values = dict(self.values)
+        before = {key: values.get(key) for key in changes}
         _merge(values, changes)
         record = self._encode(changes, self._checksum)
-        if self._records == RECORDS_MAX or self._offset + len(record) > HALF_BYTES:
+        half = self._half
+        room = self._records < RECORDS_MAX and self._offset + len(record) <= HALF_BYTES
+        if self._torn or not room:
             # Records of the half's previous life may follow: they do not go on from this one.
             record = self._encode(values, 0)
             if len(record) > HALF_BYTES:
                 raise StorageFull(f"the settings need {len(record)} bytes, of {HALF_BYTES}")
-            self._half, self._offset, self._records = 1 - self._half, 0, 0
+            self._half, self._offset, self._records = 1 - half, 0, 0
+            self._torn = False
         else:
             self._records += 1
         # The place is taken before the first yield: other programs append meanwhile.
-        offset = self._half * HALF_BYTES + self._offset
+        written = self._half
+        offset = written * HALF_BYTES + self._offset
         self.values = values
         self._sequence += 1
         self._offset += len(record)
         self._checksum = _PREFIX.unpack_from(record)[1]
-        yield Write(DATA, offset, record)
-        yield Sync(DATA)
+        try:
+            yield Write(DATA, offset, record)
+            yield Sync(DATA)
+        except (StorageFull, StorageReadOnly):
+            if self._half == written:  # a snapshot that is not there has taken nobody's place
+                self._half = half
+            self.values = dict(self.values)
+            _merge(self.values, before)
+            self._torn = True
+            raise
+        if self._torn:  # a record before this one is missing: nobody would find it
+            yield from self.put({})
 
     def _encode(self, changes: Mapping[str, Any], checksum: int) -> bytes:
         payload = msgspec.json.encode(changes)

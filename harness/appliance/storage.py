@@ -95,6 +95,8 @@ class Partition:
     pending: list[tuple[int, Content]] = field(default_factory=list)
     read_only: bool = False
     changes: int = 0
+    full: bool = False  # something else has taken all the room
+    slow_s: float = 0.0  # what each sync takes longer than it should
 
     def read(self, offset: int, length: int) -> bytes:
         self._check(offset, length)
@@ -116,11 +118,21 @@ class Partition:
     def write(self, offset: int, content: Content) -> None:
         """Raises `StorageFull` where it does not fit, `StorageReadOnly` where nothing is taken."""
         self._check(offset, _length(content))
-        if self.read_only:
-            raise StorageReadOnly(f"{self.name}: mounted read-only, as after an I/O error")
+        self.refuse()
         _apply(self.current, self.blobs, offset, content)
         self.pending.append((offset, content))
         self.changes += 1
+
+    def refuse(self) -> None:
+        """Raises `StorageReadOnly` or `StorageFull` when it takes no write at all."""
+        if self.read_only:
+            raise StorageReadOnly(f"{self.name}: mounted read-only, as after an I/O error")
+        if self.full:
+            raise StorageFull(f"{self.name}: no space left")
+
+    @property
+    def troubled(self) -> bool:
+        return self.read_only or self.full or self.slow_s > 0.0
 
     def sync(self) -> None:
         for offset, content in self.pending:
@@ -188,6 +200,8 @@ class Partition:
             dict(durable),
             dict(blobs),
             read_only=self.read_only,
+            full=self.full,
+            slow_s=self.slow_s,
         )
 
     def fork(self) -> Partition:
@@ -200,6 +214,8 @@ class Partition:
             dict(self.blobs),
             list(self.pending),
             self.read_only,
+            full=self.full,
+            slow_s=self.slow_s,
         )
 
     def _check(self, offset: int, length: int) -> None:

@@ -61,6 +61,24 @@ class World(Protocol):
     def empty_clock(self, appliance: str) -> None:
         """Nothing has kept the time when it powers on again: it begins in 1970."""
 
+    def rot_part(self, appliance: str, part: str) -> None:
+        """Flip a bit of a part of the image that runs."""
+
+    def rot_application(self, instance: str) -> None:
+        """Flip a bit of a file that the application uses."""
+
+    def make_read_only(self, appliance: str) -> None:
+        """The data partition takes no write."""
+
+    def fill_storage(self, appliance: str) -> None:
+        """The data partition has no room."""
+
+    def slow_storage(self, appliance: str, by_s: float) -> None:
+        """Every sync of the data partition takes so much longer."""
+
+    def mend_storage(self, appliance: str, trouble: str) -> None:
+        """Take back one of them: `read-only`, `full` or `slow`."""
+
     def kill_node(self, instance: str) -> None:
         """SIGKILL to the application."""
 

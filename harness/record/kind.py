@@ -36,6 +36,8 @@ OTA_READINESS = "ota.readiness"  # job, way_back, spare_boots, reason: what the 
 OTA_PHASE = "ota.phase"  # job, phase: downloading|verifying|writing|rebooting|health-check|...
 OTA_ENDED = "ota.ended"  # job, outcome, version_from, version_to, duration_s, reason
 JOB_REPORTED = "job.reported"  # job, status (UpdateProgress)
+STORAGE_TROUBLE = "storage.trouble"  # partition, trouble: read-only | full | slow
+STORAGE_CLEAR = "storage.clear"  # partition, trouble, lasted_s
 PORT = "network.port"  # port: eth0 | eth1, cable, address (empty: none)
 CLOCK_WRONG = "clock.wrong"  # clock_s (what it shows), reason: it was never set, or set wrong
 CLOCK_RIGHT = "clock.synchronised"  # server, set_by_s (0: it was right)
@@ -48,6 +50,7 @@ USAGE = "device.usage"  # in bytes, every 6 h of device time: memory_used_bytes,
 DISPLAY = "display.changed"  # owner (an instance), tiles, streams that it has to show
 INSTALLED = "app.installed"  # instance, bytes, duration_s
 INSTALL_FAILED = "app.install-failed"  # instance, reason
+DAMAGED = "app.damaged"  # instance, assets (those whose hash does not match any more)
 REMOVED = "app.removed"  # instance
 LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's logs; a camera
 # node's (source `app/<instance>`) with camera, instance too, whenever it says something new

@@ -26,6 +26,14 @@ SITE_CALLS: dict[str, tuple[str, str | None]] = {
 # The same, with what it is told of besides its target.
 TOLD_CALLS: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
     "network.cable": ([("pull_cable", "north", "eth0")], [("plug_cables", "north")]),
+    "storage.rot": (
+        [("cut_power", "north"), ("rot_part", "north", "root"), ("restore_power", "north")],
+        [],
+    ),
+    "storage.rot-application": ([("rot_application", "north"), ("kill_node", "north")], []),
+    "storage.read-only": ([("make_read_only", "north")], [("mend_storage", "north", "read-only")]),
+    "storage.full": ([("fill_storage", "north")], [("mend_storage", "north", "full")]),
+    "storage.slow": ([("slow_storage", "north", 2.0)], [("mend_storage", "north", "slow")]),
     "clock.step": ([("step_clock", "north", -3600.0)], []),
     "clock.empty": (
         [("cut_power", "north"), ("empty_clock", "north")],
@@ -100,6 +108,15 @@ def _about(**values: Any) -> dict[str, Any]:
 
 BACK = Event(2.0, "app/counter", kind.CAMERA_CONNECTED, _about(transport="tcp"))
 
+
+def _stored(trouble: str) -> tuple[Event, Event]:
+    told = {"partition": "data", "trouble": trouble}
+    return (
+        Event(1.0, "appliance/north", kind.STORAGE_TROUBLE, told),
+        Event(2.0, "appliance/north", kind.STORAGE_CLEAR, {**told, "lasted_s": 1.0}),
+    )
+
+
 # What engines write when the fault strikes `north`, and when it is over.
 SIGNS = {
     "uplink.loss": (
@@ -130,6 +147,15 @@ SIGNS = {
         Event(1.0, "appliance/north", kind.CLOCK_WRONG, {"clock_s": 0.0, "reason": "unset"}),
         Event(2.0, "appliance/north", kind.STATE, {"state": "online"}),
     ),
+    "storage.rot": (
+        Event(1.0, "appliance/north", kind.BOOT_REFUSED, {"slot": "a", "part": "root"}),
+        Event(2.0, "appliance/north", kind.STATE, {"state": "online"}),
+    ),
+    "storage.rot-application": (
+        Event(1.0, "appliance/box", kind.DAMAGED, {"instance": "north", "assets": "0123…"}),
+        Event(2.0, "appliance/box", kind.NODE_STARTED, {"instance": "north", "attempt": 1}),
+    ),
+    **{f"storage.{trouble}": _stored(trouble) for trouble in ("read-only", "full", "slow")},
     "camera.offline": (Event(1.0, "app/counter", kind.CAMERA_LOST, _about(line="lost")), BACK),
     **{
         name: (
@@ -203,6 +229,24 @@ class Recording:
 
     def empty_clock(self, appliance: str) -> None:
         self.calls.append(("empty_clock", appliance))
+
+    def rot_part(self, appliance: str, part: str) -> None:
+        self.calls.append(("rot_part", appliance, part))
+
+    def rot_application(self, instance: str) -> None:
+        self.calls.append(("rot_application", instance))
+
+    def make_read_only(self, appliance: str) -> None:
+        self.calls.append(("make_read_only", appliance))
+
+    def fill_storage(self, appliance: str) -> None:
+        self.calls.append(("fill_storage", appliance))
+
+    def slow_storage(self, appliance: str, by_s: float) -> None:
+        self.calls.append(("slow_storage", appliance, by_s))
+
+    def mend_storage(self, appliance: str, trouble: str) -> None:
+        self.calls.append(("mend_storage", appliance, trouble))
 
     def kill_node(self, instance: str) -> None:
         self.calls.append(("kill_node", instance))

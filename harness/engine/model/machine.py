@@ -13,7 +13,7 @@ from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
 from harness.appliance.firmware import Mailbox
 from harness.appliance.release import release
-from harness.appliance.storage import Blob, Disk, by_chance
+from harness.appliance.storage import DATA, Blob, Disk, by_chance
 from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
 from harness.engine.model.board import Board
 from harness.engine.model.programs import WAIT, Programs, Running
@@ -21,7 +21,7 @@ from harness.engine.seal import KEY_BYTES, seal
 from harness.engine.stick import STICK_PULLED
 from harness.engine.timekeeping import Timekeeper
 from harness.engine.wiring import Wiring
-from harness.errors import LinkDown, PeerRefused, PeerTimeout
+from harness.errors import HarnessError, LinkDown, PeerRefused, PeerTimeout
 from harness.record import kind
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Machine(Programs):
         self.note = note
         self.draw = draw
         self.powered = False
+        self.halted = False  # it has power, and will do nothing more with it
         self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
         self.blocked = frozenset(plan.blocked)  # by a firewall, which answers nothing
         self.stick: Stick | None = None
@@ -103,7 +104,7 @@ class Machine(Programs):
     def power_up(self, press: fx.Pressed | None = None) -> None:
         if self.powered:
             return
-        self.powered = True
+        self.powered, self.halted = True, False
         self.time.power_up()
         self.note(self.source, kind.POWERED, {})
         self._boot(press)
@@ -111,6 +112,8 @@ class Machine(Programs):
     def press(self, buttons: frozenset[str], held_s: float) -> None:
         """Hold buttons and release them; an appliance that is off powers on by that."""
         pressed = fx.Pressed(buttons, held_s)
+        if self.powered and self.halted:
+            self.cut_power("unplugged")  # it does not answer to buttons any more
         if self.powered:
             self.deliver("panel", pressed)
         else:
@@ -192,8 +195,7 @@ class Machine(Programs):
 
     def _lose(self, reason: str) -> None:
         for transfer in self._transfers:
-            done = self._put_content(transfer, self.env.now)
-            self._resume(transfer.program, done, None)
+            self._transferred(transfer)
         self._transfers.clear()
         mailbox = self._link_mailbox
         if self._client:
@@ -294,6 +296,7 @@ class Machine(Programs):
         partition = self.disk[request.partition]
         pending = sum(len(c) for _, c in partition.pending if isinstance(c, bytes))
         program.debt_s += self.profile.sync_s + pending / self.profile.storage_write_bytes_per_s
+        program.debt_s += partition.slow_s
         partition.sync()
 
     def _copy(self, program: Running, request: fx.Copy) -> Any:
@@ -323,6 +326,9 @@ class Machine(Programs):
     def _digest(self, program: Running, request: fx.Digest) -> Any:
         program.debt_s += _CALL_S + request.length / self.profile.hash_bytes_per_s
         return self.disk[request.partition].digest(request.offset, request.length)
+
+    def _watch_storage(self, _program: Running, _request: fx.WatchStorage) -> Any:
+        return self.disk[DATA].troubled
 
     def _read_fuses(self, program: Running, _request: fx.ReadFuses) -> Any:
         program.debt_s += _CALL_S
@@ -455,20 +461,32 @@ class Machine(Programs):
         def due(_event: object) -> None:
             if program.wait == number and transfer in self._transfers:
                 self._transfers.remove(transfer)
-                self._resume(program, self._put_content(transfer, self.env.now), None)
+                self._transferred(transfer)
 
-        taken_s = 2 * self.profile.round_trip_s + left / self._transfer_rate()
+        taken_s = 2 * self.profile.round_trip_s + left / self._transfer_rate(request)
         self.env.timeout(taken_s).callbacks.append(due)
         return WAIT
 
-    def _transfer_rate(self) -> float:
-        return min(self.profile.uplink_bytes_per_s, self.profile.storage_write_bytes_per_s)
+    def _transferred(self, transfer: Transfer) -> None:
+        """The program goes on with what is in place, or with what kept it from there."""
+        try:
+            done = self._put_content(transfer, self.env.now)
+        except HarnessError as problem:
+            self._resume(transfer.program, None, problem)
+        else:
+            self._resume(transfer.program, done, None)
+
+    def _transfer_rate(self, request: fx.Fetch) -> float:
+        profile = self.profile
+        rate = min(profile.uplink_bytes_per_s, profile.storage_write_bytes_per_s)
+        slow_s = self.disk[request.partition].slow_s
+        return rate if not slow_s else request.chunk / (request.chunk / rate + slow_s)
 
     def _put_content(self, transfer: Transfer, now_s: float) -> int:
         """Write what has come by `now_s`, in whole steps. Outcome: bytes in place."""
         request, content = transfer.request, transfer.content
         elapsed_s = now_s - transfer.began_s - 2 * self.profile.round_trip_s
-        came = int(max(0.0, elapsed_s + 1e-6) * self._transfer_rate())
+        came = int(max(0.0, elapsed_s + 1e-6) * self._transfer_rate(request))
         until = request.until or request.size
         done = min(until, request.start + came)
         if done < until:
@@ -533,6 +551,7 @@ class Machine(Programs):
             self.note(self.source, kind.STOPPED, {"reason": reason})
 
     def _halt(self, _program: Running, request: fx.Halt) -> Any:
+        self.halted = True
         self._drop_programs(request.reason)
         self.note(self.source, kind.STOPPED, {"reason": request.reason})
         return WAIT
@@ -607,6 +626,7 @@ class Machine(Programs):
         fx.Copy: _copy,
         fx.Erase: _erase,
         fx.Digest: _digest,
+        fx.WatchStorage: _watch_storage,
         fx.ReadFuses: _read_fuses,
         fx.BlowFuses: _blow_fuses,
         fx.SetNetwork: _set_network,

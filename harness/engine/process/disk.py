@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from harness.appliance.storage import Blob, Disk, Partition, Survival, surviving
-from harness.errors import EngineError, StorageReadOnly
+from harness.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,8 +48,7 @@ class FilePartition(Partition):
     def write(self, offset: int, content: Content) -> None:
         data = _bytes(content)
         self._check(offset, len(data))
-        if self.read_only:
-            raise StorageReadOnly(f"{self.name}: mounted read-only, as after an I/O error")
+        self.refuse()
         self.pending.append((offset, data))
 
     def sync(self) -> None:

@@ -19,7 +19,7 @@ from harness.appliance import effect as fx
 from harness.appliance.boot import power_on
 from harness.appliance.firmware import Mailbox
 from harness.appliance.release import release
-from harness.appliance.storage import by_chance
+from harness.appliance.storage import DATA, by_chance
 from harness.engine.factory import board, flash, sizes
 from harness.engine.process.disk import FileDisk
 from harness.engine.seal import KEY_BYTES, seal
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from pathlib import Path
 
+    from harness.appliance.storage import Partition
     from harness.engine.process.nodes import Nodes
     from harness.engine.process.uplink import Uplink
     from harness.engine.stick import Stick
@@ -88,6 +89,7 @@ class Machine:
         self.draw = draw
         self.time_scale = time_scale
         self.powered = False
+        self.halted = False  # it has power, and will do nothing more with it
         self.stick: Stick | None = None
         self.wiring = Wiring(plan.network.layout, self.board.serial)
         self.time = Timekeeper(clock, self._after, self.deliver, self._no_time)
@@ -102,7 +104,7 @@ class Machine:
 
     def power_up(self, press: fx.Pressed | None = None) -> None:
         if not self.powered:
-            self.powered = True
+            self.powered, self.halted = True, False
             self.time.power_up()
             self.note(self.source, kind.POWERED, {})
             self._launch("main", power_on(self.board, release, press))
@@ -110,12 +112,14 @@ class Machine:
     def press(self, buttons: frozenset[str], held_s: float) -> None:
         """Hold buttons and release them; an appliance that is off powers on by that."""
         pressed = fx.Pressed(buttons, held_s)
+        if self.powered and self.halted:
+            self.cut_power("unplugged")  # it does not answer to buttons any more
         if self.powered:
             self.deliver("panel", pressed)
         else:
             self.power_up(pressed)
 
-    def cut_power(self) -> None:
+    def cut_power(self, reason: str = "power-cut") -> None:
         """Everything that runs is gone at once; of the unsynced writes each survives by chance."""
         if not self.powered:
             return
@@ -123,8 +127,8 @@ class Machine:
         self._drop_programs()
         self._drop_switching()
         self.disk.cut(by_chance(self.draw.random))
-        self.note(self.source, kind.STOPPED, {"reason": "power-cut"})
-        self._switch(self.nodes.stop_all(self.name, "power-cut", grace_s=0.0))
+        self.note(self.source, kind.STOPPED, {"reason": reason})
+        self._switch(self.nodes.stop_all(self.name, reason, grace_s=0.0))
 
     async def _restart(self, reason: str) -> None:
         """An orderly reboot. Runs beside the programs, since it ends them."""
@@ -145,6 +149,7 @@ class Machine:
         self.note(self.source, kind.STOPPED, {"reason": reason})
 
     async def _stop(self, reason: str) -> None:
+        self.halted = True
         self._drop_programs()
         await self.nodes.stop_all(self.name, reason)
         self.note(self.source, kind.STOPPED, {"reason": reason})
@@ -325,7 +330,12 @@ class Machine:
         self.disk[request.partition].write(request.offset, request.data)
 
     async def _sync(self, _running: Running, request: fx.Sync) -> None:
-        await asyncio.to_thread(self.disk[request.partition].sync)
+        await self._synced(self.disk[request.partition])
+
+    async def _synced(self, partition: Partition) -> None:
+        if partition.slow_s:
+            await asyncio.sleep(partition.slow_s)
+        await asyncio.to_thread(partition.sync)
 
     async def _copy(self, _running: Running, request: fx.Copy) -> None:
         source, target = self.disk[request.source], self.disk[request.target]
@@ -342,6 +352,9 @@ class Machine:
     async def _digest(self, _running: Running, request: fx.Digest) -> str:
         partition = self.disk[request.partition]
         return await asyncio.to_thread(partition.digest, request.offset, request.length)
+
+    async def _watch_storage(self, _running: Running, _request: fx.WatchStorage) -> bool:
+        return self.disk[DATA].troubled
 
     async def _read_fuses(self, _running: Running, _request: fx.ReadFuses) -> int:
         return self.disk.fuses
@@ -419,7 +432,7 @@ class Machine:
                 request.url, done, until, request.size, request.chunk
             ):
                 partition.write(request.offset + done, chunk)
-                await asyncio.to_thread(partition.sync)
+                await self._synced(partition)
                 done += len(chunk)
         except (LinkDown, PeerTimeout):
             if done == request.start:
@@ -515,6 +528,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Machine, Running, Any], Awaitable[Any
     fx.Copy: Machine._copy,
     fx.Erase: Machine._erase,
     fx.Digest: Machine._digest,
+    fx.WatchStorage: Machine._watch_storage,
     fx.ReadFuses: Machine._read_fuses,
     fx.BlowFuses: Machine._blow_fuses,
     fx.SetNetwork: Machine._set_network,

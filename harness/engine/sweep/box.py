@@ -524,6 +524,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Digest: lambda box, _running, r: box.disk[r.partition].digest(r.offset, r.length),
     fx.Copy: Box._copy,
     fx.Erase: Box._erase,
+    fx.WatchStorage: lambda box, _running, _request: box.disk[DATA].troubled,
     fx.ReadFuses: lambda box, _running, _request: box.disk.fuses,
     fx.BlowFuses: lambda box, _running, request: box.disk.blow(request.level),
     fx.MakeKey: lambda _box, _running, request: (f"key of {request.common_name}", "request"),
