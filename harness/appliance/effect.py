@@ -478,6 +478,13 @@ class Pressed(msgspec.Struct, frozen=True, gc=False):
     held_s: float
 
 
+class Heated(msgspec.Struct, frozen=True, gc=False):
+    """The module is too hot and loses clocks, or is cool again."""
+
+    hot: bool
+    temperature_c: float
+
+
 class StickPlugged(msgspec.Struct, frozen=True, gc=False):
     pass
 

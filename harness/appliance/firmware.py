@@ -14,6 +14,7 @@ import msgspec
 
 from harness.appliance import network, stick, upkeep
 from harness.appliance.effect import (
+    Heated,
     Note,
     Panel,
     Post,
@@ -124,11 +125,16 @@ class Firmware:
 
 
 def panel(_firmware: Firmware) -> Program[None]:
-    """A press of the power button shuts down in good order; others mean nothing while it runs."""
+    """A press of the power button shuts down in good order; others mean nothing while it runs.
+
+    The status LED tells of heat that takes clocks away, for as long as it does.
+    """
     while True:
         message = yield Receive()
         if isinstance(message, Pressed) and message.buttons == {"power"}:
             yield Shutdown("power-button")
+        elif isinstance(message, Heated):
+            yield Panel("status", *(("red", "fast") if message.hot else ("green", "steady")))
 
 
 def _kept_up(firmware: Firmware, name: str, step: Step) -> Program[None]:

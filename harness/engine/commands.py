@@ -24,6 +24,8 @@ class Box(Protocol):
 
     def plug(self, stick: Stick) -> None: ...
 
+    def pull(self) -> None: ...
+
 
 class Place(World, Protocol):
     """A site of any rung: what faults act on, its appliances and its recorder."""
@@ -47,6 +49,8 @@ def perform(place: Place, command: site.Command) -> Any:
             place.machines[appliance].press(buttons, held_s)
         case site.Plug(appliance, stick):
             place.machines[appliance].plug(stick)
+        case site.Pull(appliance):
+            place.machines[appliance].pull()
         case site.Strike(fault):
             recorder.injected(fault)
             FAULTS[fault.kind].inject(place, fault.target, fault.parameters)

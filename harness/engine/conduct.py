@@ -26,21 +26,25 @@ from harness.engine.site import (
     Tell,
     call,
 )
-from harness.engine.stick import with_archive
+from harness.engine.stick import for_logs, with_archive
 from harness.errors import HarnessError, PeerError, PeerTimeout
 from harness.record import kind
 from harness.scenario.plan import (
+    CollectLogs,
     Deploy,
+    Deregister,
     FaultPlan,
     Inject,
     Observe,
     Parallel,
+    PauseCameras,
     Plan,
     PowerOn,
     Provision,
     Reboot,
     Remove,
     Restore,
+    ResumeCameras,
     Shutdown,
     Step,
     Update,
@@ -77,6 +81,7 @@ class Conductor:
     workspace: Path
     devices: dict[str, str] = field(default_factory=dict)
     instances: dict[str, str] = field(default_factory=dict)
+    paused: set[tuple[str, str]] = field(default_factory=set)
     open_faults: dict[str, FaultPlan] = field(default_factory=dict)
     failed: bool = False
 
@@ -126,6 +131,7 @@ class Conductor:
             for step in deployment.deployments(self.plan)
             if step.appliance in appliances and step.instance in self.instances
             for stream in deployment.streams(self.plan, step)
+            if stream not in self.paused
         ]
 
     def _sequence(self, steps: tuple[Step, ...], prefix: str) -> SiteProgram[None]:
@@ -290,6 +296,61 @@ class Conductor:
                 self.instances.pop(done.instance, None)
 
     @_do.register
+    def _(self, step: Deregister) -> SiteProgram[None]:
+        yield from call("DeleteDevice", {"DeviceId": self.devices.pop(step.appliance)})
+        self._forget_instances(step.appliance)
+        yield from self._until(
+            lambda now: now.states.get(step.appliance) == "offline",
+            step.timeout_s,
+            f"{step.appliance} is still connected",
+        )
+
+    @_do.register
+    def _(self, step: CollectLogs) -> SiteProgram[None]:
+        since_s = yield Elapsed()
+        yield from self._do(Shutdown(step.appliance, step.timeout_s))
+        yield Plug(step.appliance, for_logs())
+        yield from self._do(PowerOn(step.appliance, step.timeout_s))
+        yield site.Pull(step.appliance)
+        written_s, problem = yield Ask(lambda now: now.images.get(step.appliance, (-1.0, "")))
+        if written_s < since_s or problem:
+            raise StepFailed(f"no log image on the stick: {problem or 'none was written'}")
+
+    @_do.register
+    def _(self, step: PauseCameras) -> SiteProgram[None]:
+        yield from self._signal(step.instance, step.cameras, "PAUSE", "PAUSED", step.timeout_s)
+        self.paused |= {(step.instance, camera) for camera in step.cameras}
+
+    @_do.register
+    def _(self, step: ResumeCameras) -> SiteProgram[None]:
+        since_s = yield Elapsed()
+        yield from self._signal(step.instance, step.cameras, "RESUME", "RUNNING", step.timeout_s)
+        streams = {(step.instance, camera) for camera in step.cameras}
+        self.paused -= streams
+        yield from self._until(
+            lambda now: all(now.flowing.get(stream, -1.0) > since_s for stream in streams),
+            step.timeout_s,
+            f"{step.instance}: no frames",
+        )
+
+    def _signal(
+        self, instance: str, cameras: tuple[str, ...], signal: str, status: str, timeout_s: float
+    ) -> SiteProgram[None]:
+        """Send it to each camera's node, and wait until every one is what it makes of them."""
+        query = {"ApplicationInstanceId": self.instances[instance]}
+        signals = [{"NodeInstanceId": camera, "Signal": signal} for camera in cameras]
+        request = {**query, "NodeSignals": signals}
+        yield from call("SignalApplicationInstanceNodeInstances", request)
+        began_s = yield Elapsed()
+        while (yield Elapsed()) - began_s < timeout_s:
+            answer = yield from call("ListApplicationInstanceNodeInstances", query)
+            found = {n["NodeInstanceId"]: n["CurrentStatus"] for n in answer["NodeInstances"]}
+            if all(found.get(camera) == status for camera in cameras):
+                return
+            yield Poll()
+        raise PeerTimeout(f"{', '.join(cameras)} of {instance} not {status} after {timeout_s:g} s")
+
+    @_do.register
     def _(self, step: Observe) -> SiteProgram[None]:
         yield Pause(step.duration_s)
 
@@ -389,6 +450,14 @@ def describe(step: Step) -> str:
             return f"restore {step.appliance} to {step.what}"
         case Inject():
             return f"{step.fault.kind} on {step.fault.target} for {step.fault.for_s:g} s"
+        case Deregister():
+            return f"deregister {step.appliance}"
+        case CollectLogs():
+            return f"collect logs of {step.appliance}"
+        case PauseCameras():
+            return f"pause {', '.join(step.cameras)} of {step.instance}"
+        case ResumeCameras():
+            return f"resume {', '.join(step.cameras)} of {step.instance}"
         case Observe():
             return f"observe for {step.duration_s:g} s"
         case Parallel():

@@ -60,15 +60,15 @@ def create(
         if camera.name in cameras:
             yield from _register_camera(camera, urls(camera.name))
     overrides = override_document(packed, step, account)
-    answer = yield from call(
-        "CreateApplicationInstance",
-        {
-            "Name": step.instance,
-            "DefaultRuntimeContextDevice": device,
-            "ManifestPayload": {"PayloadData": json.dumps(packed.graph)},
-            "ManifestOverridesPayload": {"PayloadData": json.dumps(overrides)},
-        },
-    )
+    request: dict[str, Any] = {
+        "Name": step.instance,
+        "DefaultRuntimeContextDevice": device,
+        "ManifestPayload": {"PayloadData": json.dumps(packed.graph)},
+        "ManifestOverridesPayload": {"PayloadData": json.dumps(overrides)},
+    }
+    if step.role:
+        request["RuntimeRoleArn"] = step.role
+    answer = yield from call("CreateApplicationInstance", request)
     return str(answer["ApplicationInstanceId"])
 
 

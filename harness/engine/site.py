@@ -86,6 +86,13 @@ class Plug(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Pull(Command):
+    """Take the USB stick out of the appliance."""
+
+    appliance: str
+
+
+@dataclass(frozen=True, slots=True)
 class Strike(Command):
     fault: FaultPlan
 

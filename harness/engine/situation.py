@@ -32,7 +32,10 @@ class FaultState:
 
 @dataclass(slots=True)
 class Situation:
-    """`states` and `versions` by appliance, `flowing` (instance, camera) -> time of last frames."""
+    """`states` and `versions` by appliance, `flowing` (instance, camera) -> time of last frames.
+
+    `images`: by appliance, when it last wrote a log image, and what kept it from that.
+    """
 
     states: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class Situation:
     outcomes: dict[str, tuple[str, str]] = field(default_factory=dict)
     instances: dict[str, tuple[str, str]] = field(default_factory=dict)
     flowing: dict[tuple[str, str], float] = field(default_factory=dict)
+    images: dict[str, tuple[float, str]] = field(default_factory=dict)
     faults: dict[str, FaultState] = field(default_factory=dict)
     phase_s: float = 0.0
 
@@ -108,6 +112,10 @@ def _frames(now: Situation, event: Event, _name: str) -> None:
         now.flowing[event.values["instance"], event.values["camera"]] = event.t_s
 
 
+def _egress(now: Situation, event: Event, name: str) -> None:
+    now.images[name] = (event.t_s, event.values["reason"])
+
+
 def _phase(now: Situation, event: Event, _name: str) -> None:
     now.phase_s = event.t_s
 
@@ -120,5 +128,6 @@ _FOLDS: dict[str, Callable[[Situation, Event, str], Any]] = {
     kind.OTA_ENDED: _ota,
     kind.CLOUD_INSTANCE: _instance,
     kind.FRAMES: _frames,
+    kind.EGRESS: _egress,
     kind.PHASE_STARTED: _phase,
 }

@@ -98,3 +98,8 @@ def _check_name(path: str) -> None:
 def with_archive(name: str, archive: bytes) -> Stick:
     """What an operator prepares: the archive that provisions device `name`, as it came."""
     return Stick({f"certificates-omni_{name}.zip": archive})
+
+
+def for_logs() -> Stick:
+    """One that asks for a log image at power-on."""
+    return Stick({"panorama/managed_logs/": b""})

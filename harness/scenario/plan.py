@@ -182,6 +182,7 @@ class Deploy:
     parameters: Mapping[str, Any]
     timeout_s: float = 1200.0
     work: WorkPlan | None = None
+    role: str = ""  # RuntimeRoleArn
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,40 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Deregister:
+    """Delete the device of the appliance, which stays as it is and is refused from then on."""
+
+    appliance: str
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectLogs:
+    """Shut down, plug a stick that asks for a log image, power on, and wait for the image."""
+
+    appliance: str
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class PauseCameras:
+    """Signal PAUSE to cameras of an instance, and wait until the appliance has done it."""
+
+    instance: str
+    cameras: tuple[str, ...]
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeCameras:
+    """Signal RESUME, and wait until frames come again."""
+
+    instance: str
+    cameras: tuple[str, ...]
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class Inject:
     """Inject a fault, hold it for its time, heal it, and wait until it is recovered from."""
 
@@ -256,7 +291,7 @@ class Parallel:
 
 Step: TypeAlias = (
     "Provision | Deploy | Remove | Update | Reboot | Shutdown | PowerOn | Restore | Inject"
-    " | Observe | Parallel"
+    " | Observe | Parallel | Deregister | CollectLogs | PauseCameras | ResumeCameras"
 )
 
 
@@ -330,6 +365,7 @@ class Plan:
 
 _STEPS = (
     *(Provision, Deploy, Remove, Update, Reboot, Shutdown, PowerOn, Restore),
+    *(Deregister, CollectLogs, PauseCameras, ResumeCameras),
     *(Inject, Observe, Parallel),
 )
 

@@ -176,6 +176,22 @@ class _Compiler:
     def _power_on(self, step: StepFile) -> Step:
         return _side_by_side(planned.PowerOn, step.power_on or [], _timeout(step))
 
+    def _deregister(self, step: StepFile) -> Step:
+        return _side_by_side(planned.Deregister, step.deregister or [], _timeout(step))
+
+    def _collect_logs(self, step: StepFile) -> Step:
+        return _side_by_side(planned.CollectLogs, step.collect_logs or [], _timeout(step))
+
+    def _pause_cameras(self, step: StepFile) -> Step:
+        assert step.pause_cameras is not None
+        signal = step.pause_cameras
+        return planned.PauseCameras(signal.instance, tuple(signal.cameras), **_timeout(step))
+
+    def _resume_cameras(self, step: StepFile) -> Step:
+        assert step.resume_cameras is not None
+        signal = step.resume_cameras
+        return planned.ResumeCameras(signal.instance, tuple(signal.cameras), **_timeout(step))
+
     def _restore(self, step: StepFile) -> Step:
         assert step.restore is not None
         return planned.Restore(step.restore.appliance, step.restore.to, **_timeout(step))
@@ -190,6 +206,7 @@ class _Compiler:
             inputs={port: tuple(cameras) for port, cameras in deploy.inputs.items()},
             parameters=dict(deploy.parameters),
             work=self._work(deploy),
+            role=deploy.role or "",
             **_timeout(step),
         )
 

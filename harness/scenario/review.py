@@ -184,7 +184,7 @@ def _images(found: Review) -> None:
 
 def _step(found: Review, loc: Loc, step: StepFile) -> None:
     appliances = found.file.site.appliances
-    for verb in ("provision", "reboot", "shutdown", "power_on"):
+    for verb in ("provision", "reboot", "shutdown", "power_on", "deregister", "collect_logs"):
         named = getattr(step, verb) or ()
         for index, name in enumerate(named):
             place = (*loc, verb, index)
@@ -193,6 +193,10 @@ def _step(found: Review, loc: Loc, step: StepFile) -> None:
     if step.restore:
         place = (*loc, "restore", "appliance")
         found.name(place, "appliance", step.restore.appliance, appliances)
+    for verb in ("pause_cameras", "resume_cameras"):
+        signal = getattr(step, verb)
+        for index, name in enumerate(signal.cameras if signal else ()):
+            found.name((*loc, verb, "cameras", index), "camera", name, found.file.site.cameras)
     if step.deploy:
         _deploy(found, (*loc, "deploy"), step.deploy)
     if step.update:

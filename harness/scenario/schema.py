@@ -16,9 +16,11 @@ from harness.scenario.work_file import WorkFile
 SEED_MAX = (1 << 53) - 1  # exact in every reader of JSON
 VERBS = (
     *("provision", "deploy", "remove", "update", "reboot", "shutdown", "power_on", "restore"),
+    *("deregister", "collect_logs", "pause_cameras", "resume_cameras"),
     *("fault", "observe", "parallel"),
 )
 STEPS_MAX = 500
+ROLE_PATTERN = r"^arn:aws:iam::\d{12}:role/.+$"
 
 Engine = Literal["model", "process"]
 ENGINES: tuple[str, ...] = get_args(Engine)
@@ -91,9 +93,19 @@ class DeployFile(Part):
         default_factory=dict, description="input port of the code node -> cameras"
     )
     parameters: Values = Field(default_factory=dict, description="parameters of the application")
+    role: Annotated[str, Field(pattern=ROLE_PATTERN)] | None = Field(
+        default=None, description="RuntimeRoleArn: the role it acts in"
+    )
     work: WorkFile | None = Field(
         default=None, description="what its frames cost in virtual time, if not as in the profile"
     )
+
+
+class SignalFile(Part):
+    """Pause or resume cameras of an application."""
+
+    instance: Name = Field(description="a deployed application instance")
+    cameras: Names = Field(description="one of its cameras, or a list")
 
 
 class UpdateFile(Part):
@@ -152,6 +164,12 @@ class StepFile(Part):
     shutdown: Names | None = Field(default=None, description="by the power button, in parallel")
     power_on: Names | None = Field(default=None, description="appliances that are off")
     restore: RestoreFile | None = Field(default=None, description="software, by the buttons")
+    deregister: Names | None = Field(default=None, description="delete devices, in parallel")
+    collect_logs: Names | None = Field(
+        default=None, description="a log image onto a USB stick at power-on, in parallel"
+    )
+    pause_cameras: SignalFile | None = Field(default=None, description="of an instance")
+    resume_cameras: SignalFile | None = Field(default=None, description="of an instance")
     fault: FaultFile | None = Field(default=None, description="inject, hold, heal, recover")
     observe: Span | None = Field(default=None, description="let the site run for a while")
     parallel: Annotated[list[list["StepFile"]], Field(min_length=2)] | None = Field(

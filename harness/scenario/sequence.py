@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         DeployFile,
         FaultFile,
         RestoreFile,
+        SignalFile,
         StepFile,
         UpdateFile,
     )
@@ -28,6 +29,7 @@ class _State:
 
     provisioned: set[str] = field(default_factory=set)
     off: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)  # deregistered, and not reset since
     firmware: dict[str, str] = field(default_factory=dict)
     required: dict[str, str] = field(default_factory=dict)  # what recovery restores at least
     fuses: dict[str, int] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class _State:
         return _State(
             set(self.provisioned),
             set(self.off),
+            set(self.deleted),
             dict(self.firmware),
             dict(self.required),
             dict(self.fuses),
@@ -52,6 +55,8 @@ class _State:
             self.provisioned -= before.provisioned - branch.provisioned
             self.off |= branch.off - before.off
             self.off -= before.off - branch.off
+            self.deleted |= branch.deleted - before.deleted
+            self.deleted -= before.deleted - branch.deleted
             _take(self.firmware, branch.firmware, before.firmware)
             _take(self.required, branch.required, before.required)
             _take(self.fuses, branch.fuses, before.fuses)
@@ -126,7 +131,22 @@ def _step(found: Review, loc: Loc, step: StepFile, state: _State) -> None:
         if name in state.provisioned:
             hint = "an appliance is provisioned once"
             found.add((*loc, "provision", index), f"`{name}` is provisioned already", hint)
+        if name in state.deleted:
+            hint = "`- restore: {appliance: " + name + ", to: factory}` before this step"
+            message = f"`{name}` was deregistered: it registers again only after a reset"
+            found.add((*loc, "provision", index), message, hint)
+            state.deleted.discard(name)  # said once
         state.provisioned.add(name)
+    for index, name in enumerate(step.deregister or ()):
+        _needs(found, (*loc, "deregister", index), name, state)
+        state.provisioned.discard(name)
+        state.deleted.add(name)
+        _forget(state, name)
+    for index, name in enumerate(step.collect_logs or ()):
+        _needs(found, (*loc, "collect_logs", index), name, state)
+    for verb in ("pause_cameras", "resume_cameras"):
+        if signal := getattr(step, verb):
+            _signal(found, (*loc, verb), signal, state)
     for index, name in enumerate(step.reboot or ()):
         _needs(found, (*loc, "reboot", index), name, state)
     for index, name in enumerate(step.shutdown or ()):
@@ -171,8 +191,28 @@ def _restore(found: Review, loc: Loc, restore: RestoreFile, state: _State) -> No
     state.firmware[name] = version
     if restore.to == "factory":
         state.provisioned.discard(name)
-        for instance in [i for i, d in state.instances.items() if d.appliance == name]:
-            del state.instances[instance]
+        state.deleted.discard(name)
+        _forget(state, name)
+
+
+def _forget(state: _State, appliance: str) -> None:
+    """Its applications are nobody's any more."""
+    for instance in [i for i, d in state.instances.items() if d.appliance == appliance]:
+        del state.instances[instance]
+
+
+def _signal(found: Review, loc: Loc, signal: SignalFile, state: _State) -> None:
+    deploy = state.instances.get(signal.instance)
+    if deploy is None:
+        running = ", ".join(f"`{name}`" for name in sorted(state.instances)) or "none"
+        found.add((*loc, "instance"), f"`{signal.instance}` does not run", f"running: {running}")
+        return
+    read = {camera for cameras in deploy.inputs.values() for camera in cameras}
+    for index, name in enumerate(signal.cameras):
+        if name not in read and name in found.file.site.cameras:
+            message = f"`{signal.instance}` does not read `{name}`"
+            hint = f"one of {', '.join(sorted(read))}"
+            found.add((*loc, "cameras", index), message, hint)
 
 
 def _needs(found: Review, loc: Loc, appliance: str, state: _State) -> None:

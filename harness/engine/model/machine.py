@@ -97,6 +97,7 @@ class Machine(Programs):
         self._transfers: list[Transfer] = []
         self._leds: dict[str, tuple[str, str]] = {}
         self._life = 0
+        self._hot = False  # as it was last told to the firmware of this life
         self._logged: tuple[float, float] = (env.now, 0.0)  # when they were so many bytes
 
     # --- power -----------------------------------------------------------------------------------
@@ -151,6 +152,7 @@ class Machine(Programs):
         self._drop_all()
         self._transfers.clear()
         self._leds.clear()
+        self._hot = False
 
     # --- the network, from outside ---------------------------------------------------------------
 
@@ -225,6 +227,12 @@ class Machine(Programs):
         self.stick = stick.copy()
         for mailbox in (Mailbox.MAIN, Mailbox.STICK):
             self.deliver(mailbox, fx.StickPlugged())
+
+    def feel(self, hot: bool, temperature_c: float) -> None:
+        """The board's sensor, as firmware hears of it."""
+        if hot != self._hot:
+            self._hot = hot
+            self.deliver(Mailbox.PANEL, fx.Heated(hot, temperature_c))
 
     def pull(self) -> None:
         self.stick = None

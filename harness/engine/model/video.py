@@ -558,10 +558,11 @@ class Nodes:
 
     def _look(self, machine: Machine) -> None:
         """Every 10 s while applications run: heat, and what it does to the clocks."""
-        if not any(node.machine is machine for node in self.nodes.values()):
+        was = machine.hardware.heat.throttled
+        idle = not any(node.machine is machine for node in self.nodes.values())
+        if idle and not (machine.powered and was):  # what is hot is looked at until it is cool
             self._watched.discard(machine.name)
             return
-        was = machine.hardware.heat.throttled
         changed = machine.hardware.look(self.env.now, powered=True)
         window = machine.hardware.window()
         if window is not None:
@@ -570,6 +571,7 @@ class Nodes:
         if now.throttled != was:
             told = kind.THROTTLED if now.throttled else kind.UNTHROTTLED
             self.note(machine.source, told, {"temperature_c": round(now.temperature_c, 3)})
+        machine.feel(now.throttled, now.temperature_c)
         if machine.hardware.too_hot:
             machine.cut_power("overheating")
         elif changed:
