@@ -55,6 +55,7 @@ def agent(firmware: Firmware) -> Program[None]:
         yield Note("appliance.state", {"state": "online"})
         firmware.online = True
         yield network.light(firmware)
+        yield from network.report(firmware)
         yield Post(Mailbox.UPDATER, Online())
         yield Post(Mailbox.APPLICATIONS, Online())
         yield Post(Mailbox.TELEMETRY, Online())

@@ -108,6 +108,7 @@ class Firmware:
     journal: Journal
     online: bool = False
     ports: tuple[PortState, ...] = ()
+    told: object = None  # ports and NTP server as the control plane was last told
     ntp: str = ""  # the server that the clock was last set by, while it answers
     running: set[str] = field(default_factory=set)
 

@@ -81,7 +81,7 @@ def watch(firmware: Firmware) -> Program[None]:
             now_s = yield Clock()
             values = {"clock_s": round(now_s, 3), "reason": f"it was set by {message.by_s:g} s"}
             yield Note("clock.wrong", values)
-        yield from _report(firmware)
+        yield from report(firmware)
 
 
 def _rewired(firmware: Firmware, ports: tuple[PortState, ...]) -> Program[None]:
@@ -97,15 +97,19 @@ def _told(port: PortState) -> dict[str, Any]:
     return {"port": port.name, "cable": port.cable, "address": port.address}
 
 
-def _report(firmware: Firmware) -> Program[None]:
-    """To the control plane, as soon as there is a way; the agent tells it at every connection."""
-    if firmware.online:
+def report(firmware: Firmware) -> Program[None]:
+    """To the control plane, if it is not what was told already and there is a way.
+
+    The agent tells it at every connection; what changed in between is told here.
+    """
+    if firmware.online and firmware.told != (firmware.ports, firmware.ntp):
         report = {"state": {"reported": {"network": (yield from status(firmware))}}}
         yield from transfer.publish(topic.shadow_update(firmware.thing, "device"), report)
 
 
 def status(firmware: Firmware) -> Program[dict[str, Any]]:
     """A NetworkStatus, as DescribeDevice gives it."""
+    firmware.told = (firmware.ports, firmware.ntp)
     told: dict[str, Any] = {_STATUS[port.name]: _connection(port) for port in firmware.ports}
     state = "CONNECTED" if firmware.ntp else "NOT_CONNECTED"
     told["NtpStatus"] = {"ConnectionStatus": state}

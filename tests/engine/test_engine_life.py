@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.engine import conduct
+from harness.engine.site import Call, Pause
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from harness.engine.site import SiteProgram
 
 pytestmark = pytest.mark.usefixtures("brief_settling")
 
@@ -48,7 +53,29 @@ def workload(engine: str) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def ran(engine: str, runs: Any, make_plan: Callable[..., Any]) -> Any:
+def described() -> dict[str, Any]:
+    """What DescribeDevice says of the appliance in the end, by rung."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def ran(
+    engine: str, runs: Any, make_plan: Callable[..., Any], described: dict[str, Any]
+) -> Iterator[Any]:
+    finish = conduct.Conductor.finish
+
+    def describing(conductor: conduct.Conductor) -> SiteProgram[None]:
+        yield Pause({"model": 120.0, "process": 3.0}[engine])  # until NTP has answered again
+        query = {"DeviceId": conductor.devices["north"]}
+        described[engine] = yield Call("DescribeDevice", query)
+        yield from finish(conductor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conduct.Conductor, "finish", describing)
+        yield _run(engine, runs, make_plan)
+
+
+def _run(engine: str, runs: Any, make_plan: Callable[..., Any]) -> Any:
     checks = ["steps", "faults-bite", "recovers", "converges", "frames-account"]
     return runs(
         make_plan(
@@ -142,3 +169,22 @@ def test_an_empty_clock_is_noticed_before_it_is_online(ran: Any) -> None:
         ("clock.synchronised", {}),
         ("link.connected", {}),
     )
+
+
+def test_the_service_knows_who_it_is_and_how_it_is_connected(
+    ran: Any, engine: str, described: dict[str, Any]
+) -> None:
+    assert ran.error is None
+    device = described[engine]
+    assert device["SerialNumber"].isdigit()
+    assert (device["Brand"], device["Type"]) == ("AWS_PANORAMA", "PANORAMA_APPLIANCE")
+    asked = device["NetworkingConfiguration"]["Ethernet1"]["StaticIpConnectionInfo"]
+    assert asked["IpAddress"] == "192.168.20.20"
+    told = device["CurrentNetworkingStatus"]
+    assert told["Ethernet0Status"]["IpAddress"] == "192.168.10.100"
+    assert told["Ethernet1Status"]["IpAddress"] == "192.168.20.20"
+    assert told["NtpStatus"] == {
+        "ConnectionStatus": "CONNECTED",
+        "NtpServerName": "ntp.example.com",
+    }
+    assert device["LeaseExpirationTime"]
