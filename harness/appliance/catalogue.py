@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from harness.appliance import metadata, transfer
-from harness.appliance.effect import Now
+from harness.appliance.effect import Clock
 from harness.errors import Corrupt, NotFound, PeerRefused
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def refresh(firmware: Firmware, url: str) -> Program[Targets]:
 
     Raises `Corrupt` for what cannot be trusted, naming role and reason; `PeerError` of a link.
     """
-    now_s = yield Now()
+    now_s = yield Clock()
     root = yield from _root(firmware, url, now_s)
     data = yield from transfer.get(f"{url}/timestamp.json", TIMESTAMP_BYTES_MAX)
     stamp = metadata.timestamp(data, root)

@@ -89,7 +89,7 @@ def ship(firmware: Firmware) -> Program[None]:
     url = firmware.journal.values["device"].get("https", "")
     waiting = Waiting()
     if url:
-        begun_s = yield Now()
+        begun_s = yield Clock()
         for stream, text in beginning(firmware):
             waiting.add("", stream, begun_s, text)
     while True:
