@@ -29,6 +29,7 @@ class Life(RuleBasedStateMachine):
     def begin(self, seed: int) -> None:
         self.box = provisioned_box("door")
         self.device = settings(self.box)["device"]
+        self.spoilt = False
         self.box.schedule = random.Random(seed)
         self.box.power_up()
 
@@ -105,6 +106,23 @@ class Life(RuleBasedStateMachine):
     def mend_link(self) -> None:
         self.box.mend_link()
 
+    @rule(port=st.sampled_from(["eth0", "eth1"]), connected=st.booleans())
+    def cable(self, port: str, connected: bool) -> None:
+        self.box.set_cable(port, connected=connected)
+
+    @rule(by_s=st.sampled_from([-1e9, -60.0, 3e9]))
+    def set_clock_wrong(self, by_s: float) -> None:
+        self.box.time.step(by_s)
+
+    @rule(trouble=st.sampled_from(["read_only", "full"]))
+    def spoil_storage(self, trouble: str) -> None:
+        self.spoilt = True
+        self.box.spoil(trouble)
+
+    @rule()
+    def mend(self) -> None:
+        self.box.mend()
+
     @rule(for_s=st.sampled_from([0.5, 5.0, 30.0, 90.0, 400.0]))
     def wait(self, for_s: float) -> None:
         self.box.run(for_s=for_s)
@@ -128,6 +146,11 @@ class Life(RuleBasedStateMachine):
     @rule()
     def rest(self) -> None:
         settle(self.box)
+        if self.spoilt:  # an installation that failed is tried again by who wants it, not by it
+            told = self.box.cloud.reported
+            for name in [n for n, one in told.items() if one["status"] == "INSTALL_ERROR"]:
+                self.box.cloud.remove(name)
+            settle(self.box)
         assert list(violations(self.box, self.device)) == []
 
     def teardown(self) -> None:

@@ -8,8 +8,6 @@ import pytest
 
 from harness.appliance import effect as fx
 from harness.appliance import journal
-from harness.appliance.effect import StorageTrouble
-from harness.appliance.firmware import Mailbox
 from harness.appliance.journal import HALF_BYTES, RECORDS_MAX
 from harness.appliance.storage import DATA, Disk
 from harness.engine.rot import rot_application, rot_part
@@ -20,12 +18,6 @@ from harness.errors import HarnessError, InputError, StorageFull, StorageReadOnl
 
 if TYPE_CHECKING:
     from harness.engine.sweep.box import Box
-
-
-def trouble(box: Box, **flags: Any) -> None:
-    for name, value in flags.items():
-        setattr(box.disk[DATA], name, value)
-    box.deliver(Mailbox.STORAGE, StorageTrouble())
 
 
 def put(kept: journal.Journal, changes: dict[str, Any], disk: Disk) -> None:
@@ -114,24 +106,15 @@ def test_a_record_behind_a_hole_is_written_once_more() -> None:
 # --- a partition in trouble ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("flags", "healed", "named"),
-    [
-        ({"read_only": True}, {"read_only": False}, "read-only"),
-        ({"full": True}, {"full": False}, "full"),
-    ],
-)
-def test_trouble_is_told_and_its_end_too(
-    flags: dict[str, Any], healed: dict[str, Any], named: str
-) -> None:
+@pytest.mark.parametrize(("flag", "named"), [("read_only", "read-only"), ("full", "full")])
+def test_trouble_is_told_and_its_end_too(flag: str, named: str) -> None:
     box = online_box("door")
     before = settings(box)
-    trouble(box, **flags)
+    box.spoil(flag)
     box.run(for_s=60.0)
     assert [v["trouble"] for v in box.noted("storage.trouble")] == [named]
     assert "door" in box.nodes, "what runs goes on"
-    for name, value in healed.items():
-        setattr(box.disk[DATA], name, value)
+    box.mend()
     box.run(for_s=60.0)
     (clear,) = box.noted("storage.clear")
     assert clear["trouble"] == named
@@ -153,7 +136,7 @@ def test_trouble_that_is_there_at_power_on_is_told() -> None:
 def test_work_that_comes_meanwhile_is_done_or_failed_in_the_end(flag: str, what: str) -> None:
     box = online_box("door")
     device = settings(box)["device"]
-    trouble(box, **{flag: True})
+    box.spoil(flag)
     box.run(for_s=5.0)
     match what:
         case "ota":
@@ -169,7 +152,7 @@ def test_work_that_comes_meanwhile_is_done_or_failed_in_the_end(flag: str, what:
     box.run(for_s=300.0)
     assert box.powered
     assert not box.halted
-    setattr(box.disk[DATA], flag, False)
+    box.mend()
     if what == "deploy":  # it was refused, and nobody asks for it again but the operator
         assert box.cloud.reported["hall"]["status"] == "INSTALL_ERROR"
         box.cloud.remove("hall")

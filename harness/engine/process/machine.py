@@ -419,6 +419,7 @@ class Machine:
         return await self.uplink.get(request.url, request.limit)
 
     async def _reach(self, _running: Running, request: fx.Reach) -> None:
+        self._need_route(request.endpoint)
         await self.uplink.reach(request.endpoint, request.timeout_s)
 
     async def _fetch(self, _running: Running, request: fx.Fetch) -> int:

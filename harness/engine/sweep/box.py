@@ -28,7 +28,7 @@ from harness.engine.seal import KEY_BYTES, seal
 from harness.engine.stick import STICK_PULLED
 from harness.engine.sweep.cloud import BOARD, EPOCH_S, LOG_KEY, ROOT_KEY, UPDATE_ROOT, Cloud
 from harness.engine.timekeeping import Timekeeper
-from harness.engine.wiring import SINGLE, Wiring
+from harness.engine.wiring import PORTS, SINGLE, Wiring
 from harness.errors import (
     EngineError,
     HarnessError,
@@ -162,6 +162,21 @@ class Box:
             self._hang_up()
             self.deliver(mailbox, fx.LinkLost(reason))
         self.time.look()
+
+    def spoil(self, trouble: str) -> None:
+        """The data partition is `read_only` or `full` from now on."""
+        setattr(self.disk[DATA], trouble, True)
+        self.deliver(Mailbox.STORAGE, fx.StorageTrouble())
+
+    def mend(self) -> None:
+        """Cables, servers of the time and storage are as they should be."""
+        for port in PORTS:
+            if not self.wiring.cables[port]:
+                self.set_cable(port, connected=True)
+        self.time.answers = True
+        self.time.look()
+        data = self.disk[DATA]
+        data.read_only = data.full = False
 
     def crash(self, instance: str, code: int = 1) -> None:
         """The application's process ends by itself."""

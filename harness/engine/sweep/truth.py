@@ -24,6 +24,7 @@ def settle(box: Box) -> None:
     box.cut_at = None
     box.break_after_steps = None
     box.mend_link()
+    box.mend()
     if not box.powered:
         box.power_up()
     box.run(for_s=REST_S)
