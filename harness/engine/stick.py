@@ -14,7 +14,6 @@ from harness.errors import Corrupt, StorageFull, StorageReadOnly
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-STICK_PULLED = "USB stick: none is plugged in"
 GB = 1_000_000_000
 SIZE_MIN_BYTES, SIZE_MAX_BYTES = GB, 32 * GB
 FORMAT = "FAT32"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.engine import site
-from harness.engine.conduct import HOLD_STEP_S, SETTLE_S, SHOW_S, Conductor, describe
+from harness.engine.conduct import HOLD_STEP_S, SETTLE_S, SHOW_S, Conductor
 from harness.engine.situation import FaultState, Situation
+from harness.engine.words import describe
 from harness.errors import HarnessError, PeerRefused
 from harness.scenario.plan import (
     Deploy,

@@ -18,7 +18,7 @@ from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
 from harness.engine.model.board import Board
 from harness.engine.model.programs import WAIT, Programs, Running
 from harness.engine.seal import KEY_BYTES, seal
-from harness.engine.stick import STICK_PULLED
+from harness.engine.surroundings import Surroundings
 from harness.engine.timekeeping import Timekeeper
 from harness.engine.wiring import Wiring
 from harness.errors import HarnessError, LinkDown, PeerRefused, PeerTimeout
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from harness.engine.model.cloud import Cloud
     from harness.engine.model.video import Nodes
-    from harness.engine.stick import Stick
     from harness.scenario.plan import AppliancePlan
 
 _CALL_S = 20e-6  # a system call, as a program's smallest step
@@ -55,7 +54,7 @@ class Transfer:
         self.began_s = began_s
 
 
-class Machine(Programs):
+class Machine(Programs, Surroundings):
     """An appliance: its disk survives power cuts, everything else here does not."""
 
     def __init__(
@@ -84,7 +83,6 @@ class Machine(Programs):
         self.halted = False  # it has power, and will do nothing more with it
         self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
         self.blocked = frozenset(plan.blocked)  # by a firewall, which answers nothing
-        self.stick: Stick | None = None
         self.wiring = Wiring(plan.network.layout, self.board.serial)
         self.time = Timekeeper(self._true_s, self._after, self.deliver, self._no_time)
         self.heartbeats = 0
@@ -177,15 +175,8 @@ class Machine(Programs):
         self.uplink = "up"
         self.time.look()
 
-    def set_cable(self, port: str, *, connected: bool) -> None:
-        was = (self.wiring.cloud, self.wiring.cameras)
-        self.wiring.cable(port, connected=connected)
-        self._rewired(was, f"{port}: no cable")
-        self.deliver(Mailbox.NETWORK, fx.PortsChanged(self.wiring.ports))
-
-    def _rewired(self, was: tuple[str, str], reason: str) -> None:
+    def rewired(self, cloud: str, cameras: str, reason: str) -> None:
         """What went another way before ends, or falls silent; what has a way again goes on."""
-        cloud, cameras = was
         if cloud and cloud != self.wiring.cloud:
             self._lose(reason)
         if cameras != self.wiring.cameras:
@@ -223,19 +214,11 @@ class Machine(Programs):
         output = fx.NodeOutput(self.wall_s(), instance, "console_output", (line,))
         self.deliver(Mailbox.TELEMETRY, output)
 
-    def plug(self, stick: Stick) -> None:
-        self.stick = stick.copy()
-        for mailbox in (Mailbox.MAIN, Mailbox.STICK):
-            self.deliver(mailbox, fx.StickPlugged())
-
     def feel(self, hot: bool, temperature_c: float) -> None:
         """The board's sensor, as firmware hears of it."""
         if hot != self._hot:
             self._hot = hot
             self.deliver(Mailbox.PANEL, fx.Heated(hot, temperature_c))
-
-    def pull(self) -> None:
-        self.stick = None
 
     def _hang_up(self) -> None:
         if self._beating is not None:
@@ -385,10 +368,7 @@ class Machine(Programs):
             self.time.refuse_invalid(where)
 
     def _set_network(self, _program: Running, request: fx.SetNetwork) -> Any:
-        was = (self.wiring.cloud, self.wiring.cameras)
-        self.wiring.configure(request.configuration)
-        self._rewired(was, "configured anew")
-        return self.wiring.ports
+        return self.configure(request.configuration)
 
     def _keep_time(self, _program: Running, request: fx.KeepTime) -> Any:
         self.time.keep(request.servers, request.mailbox)
@@ -517,12 +497,10 @@ class Machine(Programs):
 
     def _read_stick(self, program: Running, _request: fx.ReadStick) -> Any:
         program.debt_s += _CALL_S
-        return None if self.stick is None else self.stick.look()
+        return self.read_stick()
 
     def _write_stick(self, _program: Running, request: fx.WriteStick) -> Any:
-        if self.stick is None:
-            raise LinkDown(STICK_PULLED)
-        self.stick.write(request.name, request.data)
+        self.write_stick(request.name, request.data)
 
     def _seal(self, _program: Running, request: fx.Seal) -> Any:
         return seal(request.data, self.board.log_key, self.draw.randbytes(KEY_BYTES))

@@ -23,7 +23,7 @@ from harness.appliance.storage import DATA, by_chance
 from harness.engine.factory import board, flash, sizes
 from harness.engine.process.disk import FileDisk
 from harness.engine.seal import KEY_BYTES, seal
-from harness.engine.stick import STICK_PULLED
+from harness.engine.surroundings import Surroundings
 from harness.engine.timekeeping import Timekeeper
 from harness.engine.wiring import CABLE, Wiring
 from harness.errors import EngineError, HarnessError, LinkDown, PeerTimeout
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from harness.appliance.storage import Partition
     from harness.engine.process.nodes import Nodes
     from harness.engine.process.uplink import Uplink
-    from harness.engine.stick import Stick
     from harness.scenario.plan import AppliancePlan
 
 INBOX_MAX = 1024
@@ -55,7 +54,7 @@ class Running:
     task: asyncio.Task[None] | None = None
 
 
-class Machine:
+class Machine(Surroundings):
     """An appliance; its tasks belong to `group`.
 
     `clock` is wall time in seconds since the epoch, and the appliance's own: time-outs of a
@@ -90,7 +89,6 @@ class Machine:
         self.time_scale = time_scale
         self.powered = False
         self.halted = False  # it has power, and will do nothing more with it
-        self.stick: Stick | None = None
         self.wiring = Wiring(plan.network.layout, self.board.serial)
         self.time = Timekeeper(clock, self._after, self.deliver, self._no_time)
         self._group = group
@@ -194,28 +192,13 @@ class Machine:
 
     # --- programs ----------------------------------------------------------------------------
 
-    def plug(self, stick: Stick) -> None:
-        self.stick = stick.copy()
-        for mailbox in (Mailbox.MAIN, Mailbox.STICK):
-            self.deliver(mailbox, fx.StickPlugged())
-
-    def pull(self) -> None:
-        self.stick = None
-
     def _after(self, delay_s: float, act: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(delay_s / self.time_scale, act)
 
     # --- the network, from outside -----------------------------------------------------------
 
-    def set_cable(self, port: str, *, connected: bool) -> None:
-        was = (self.wiring.cloud, self.wiring.cameras)
-        self.wiring.cable(port, connected=connected)
-        self._rewired(was)
-        self.deliver(Mailbox.NETWORK, fx.PortsChanged(self.wiring.ports))
-
-    def _rewired(self, was: tuple[str, str]) -> None:
+    def rewired(self, cloud: str, cameras: str, reason: str) -> None:
         """What went another way before ends, or falls silent; what has a way again goes on."""
-        cloud, cameras = was
         link = self.uplink.link
         if self.wiring.no_cloud:
             link.cut(by=CABLE)
@@ -384,13 +367,8 @@ class Machine:
             raise LinkDown(f"{where}: {self.wiring.no_cloud}")
         self.time.refuse_invalid(where)
 
-    async def _set_network(
-        self, _running: Running, request: fx.SetNetwork
-    ) -> tuple[fx.PortState, ...]:
-        was = (self.wiring.cloud, self.wiring.cameras)
-        self.wiring.configure(request.configuration)
-        self._rewired(was)
-        return self.wiring.ports
+    async def _set_network(self, _running: Running, request: fx.SetNetwork) -> Any:
+        return self.configure(request.configuration)
 
     async def _keep_time(self, _running: Running, request: fx.KeepTime) -> None:
         self.time.keep(request.servers, request.mailbox)
@@ -445,12 +423,10 @@ class Machine:
     async def _read_stick(
         self, _running: Running, _request: fx.ReadStick
     ) -> Mapping[str, bytes] | None:
-        return None if self.stick is None else self.stick.look()
+        return self.read_stick()
 
     async def _write_stick(self, _running: Running, request: fx.WriteStick) -> None:
-        if self.stick is None:
-            raise LinkDown(STICK_PULLED)
-        self.stick.write(request.name, request.data)
+        self.write_stick(request.name, request.data)
 
     async def _seal(self, _running: Running, request: fx.Seal) -> bytes:
         return seal(request.data, self.board.log_key, os.urandom(KEY_BYTES))

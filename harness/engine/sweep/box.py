@@ -25,7 +25,7 @@ from harness.appliance.firmware import Board, Mailbox
 from harness.appliance.release import release
 from harness.appliance.storage import DATA, PAGE_BYTES, Blob, Survival
 from harness.engine.seal import KEY_BYTES, seal
-from harness.engine.stick import STICK_PULLED
+from harness.engine.surroundings import Surroundings
 from harness.engine.sweep.cloud import BOARD, EPOCH_S, LOG_KEY, ROOT_KEY, UPDATE_ROOT, Cloud
 from harness.engine.timekeeping import Timekeeper
 from harness.engine.wiring import PORTS, SINGLE, Wiring
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from harness.appliance.firmware import Steps
     from harness.appliance.image import Manifest
     from harness.appliance.storage import Disk
-    from harness.engine.stick import Stick
 
 MOMENTS_MAX = 1_000_000  # a run that takes more does not end by itself
 SHUTDOWN_S = 10.0
@@ -68,7 +67,7 @@ class Running:
     ticket: int = 0
 
 
-class Box:
+class Box(Surroundings):
     """The appliance on a bench: what can be seen of it and done to it."""
 
     def __init__(self, disk: Disk, cloud: Cloud) -> None:
@@ -85,7 +84,6 @@ class Box:
         self.uplink = "up"  # or "broken": connections are refused
         self.blocked: set[str] = set()  # endpoints that a firewall does not let through
         self.break_after_steps: int | None = None  # steps of downloads until the link breaks
-        self.stick: Stick | None = None
         self.notes: list[tuple[str, Mapping[str, Any]]] = []
         self.leds: list[tuple[str, str, str]] = []
         self.restarts: list[str] = []
@@ -144,20 +142,9 @@ class Box:
     def mend_link(self) -> None:
         self.uplink = "up"
 
-    def plug(self, stick: Stick) -> None:
-        self.stick = stick.copy()
-        for mailbox in (Mailbox.MAIN, Mailbox.STICK):
-            self.deliver(mailbox, fx.StickPlugged())
-
-    def set_cable(self, port: str, *, connected: bool) -> None:
-        way = self.wiring.cloud
-        self.wiring.cable(port, connected=connected)
-        self._rewired(way, f"{port}: no cable")
-        self.deliver(Mailbox.NETWORK, fx.PortsChanged(self.wiring.ports))
-
-    def _rewired(self, way: str, reason: str) -> None:
+    def rewired(self, cloud: str, cameras: str, reason: str) -> None:
         """Connections end that went another way before."""
-        if way and way != self.wiring.cloud and self._link:
+        if cloud and cloud != self.wiring.cloud and self._link:
             mailbox = self._link
             self._hang_up()
             self.deliver(mailbox, fx.LinkLost(reason))
@@ -348,12 +335,6 @@ class Box:
         if topic in self._topics:
             self.deliver(self._link, fx.MessageArrived(topic, message))
 
-    def _set_network(self, _running: Running, request: fx.SetNetwork) -> tuple[fx.PortState, ...]:
-        way = self.wiring.cloud
-        self.wiring.configure(request.configuration)
-        self._rewired(way, "configured anew")
-        return self.wiring.ports
-
     def _need_route(self) -> None:
         if self.wiring.no_cloud:
             raise LinkDown(self.wiring.no_cloud)
@@ -462,14 +443,6 @@ class Box:
 
     # --- the box -------------------------------------------------------------------------------
 
-    def _read_stick(self, _running: Running, _request: fx.ReadStick) -> Mapping[str, bytes] | None:
-        return None if self.stick is None else self.stick.look()
-
-    def _write_stick(self, _running: Running, request: fx.WriteStick) -> None:
-        if self.stick is None:
-            raise LinkDown(STICK_PULLED)
-        self.stick.write(request.name, request.data)
-
     def _seal(self, _running: Running, request: fx.Seal) -> bytes:
         return seal(request.data, self.board.log_key, self.draw.randbytes(KEY_BYTES))
 
@@ -546,7 +519,7 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.UseIdentity: lambda _box, _running, _request: None,
     fx.Connect: Box._connect,
     fx.Disconnect: lambda box, _running, _request: box._hang_up(),
-    fx.SetNetwork: Box._set_network,
+    fx.SetNetwork: lambda box, _running, r: box.configure(r.configuration),
     fx.KeepTime: lambda box, _running, r: box.time.keep(r.servers, r.mailbox),
     fx.Subscribe: Box._subscribe,
     fx.Publish: Box._publish,
@@ -556,8 +529,8 @@ _HANDLERS: dict[type[fx.Effect], Callable[[Box, Running, Any], Any]] = {
     fx.Get: Box._get,
     fx.Fetch: Box._fetch,
     fx.Reach: Box._reach,
-    fx.ReadStick: Box._read_stick,
-    fx.WriteStick: Box._write_stick,
+    fx.ReadStick: lambda box, _running, _request: box.read_stick(),
+    fx.WriteStick: lambda box, _running, r: box.write_stick(r.name, r.data),
     fx.Seal: Box._seal,
     fx.Panel: Box._panel,
     fx.Restart: Box._restart,
