@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("brief_settling")
 
-NETWORK = {
+NETWORK: dict[str, Any] = {
     "layout": "dual",
     "eth1": {
         "address": "192.168.20.20",
@@ -26,7 +26,7 @@ NETWORK = {
     },
     "ntp": ["ntp.example.com"],
 }
-SITE = {
+SITE: dict[str, Any] = {
     "appliances": {
         "north": {"profile": "panorama-appliance", "firmware": "6.2.1", "network": NETWORK}
     },
@@ -188,3 +188,25 @@ def test_the_service_knows_who_it_is_and_how_it_is_connected(
         "NtpServerName": "ntp.example.com",
     }
     assert device["LeaseExpirationTime"]
+
+
+def test_a_wrong_gateway_leaves_it_unregistered_and_says_why(
+    engine: str, runs: Any, make_plan: Callable[..., Any]
+) -> None:
+    port = {**NETWORK["eth1"], "gateway": "192.168.20.9"}
+    north = {**SITE["appliances"]["north"], "network": {**NETWORK, "eth1": port}}
+    plan = make_plan(
+        engine,
+        site={"appliances": {"north": north}, "cameras": {}},
+        bring_up=[{"provision": "north", "timeout": {"model": "5m", "process": "4s"}[engine]}],
+        converge_within="1s",
+    )
+    ran = runs(plan)
+    assert ran.steps() == {
+        "provision north": (False, f"north is not online after {plan.bring_up[0].timeout_s:g} s")
+    }
+    lines = {event.values["line"] for event in ran.of("log.line")}
+    assert any("eth1: gateway 192.168.20.9 does not answer" in line for line in lines), lines
+    assert ran.of("provision.ended") == []
+    status = [e.values for e in ran.of("panel.led") if e.values["led"] == "status"]
+    assert (status[-1]["colour"], status[-1]["pattern"]) in (("red", "fast"), ("blue", "slow"))

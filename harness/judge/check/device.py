@@ -87,9 +87,10 @@ def check_ota_truthful(history: History, parameters: Mapping[str, Any]) -> Findi
     for number, event in history.of(kind.OTA_ENDED):
         ended[event.values["job"]] = (number, event)
     statuses = _job_statuses(history)
-    phases, boots = _by_source(history, kind.OTA_PHASE), _by_source(history, kind.BOOTED)
+    changes = _by_source(history, kind.OTA_PHASE, kind.BOOT_REFUSED)
+    boots = _by_source(history, kind.BOOTED)
     for job, (number, event) in ended.items():
-        _check_version(case, number, event, phases[event.source], boots[event.source])
+        _check_version(case, number, event, changes[event.source], boots[event.source])
         _check_reported(case, job, number, event, statuses.get(job))
     _check_not_too_early(history, case, ended)
     _check_every_update_ended(history, case, ended)
@@ -103,16 +104,17 @@ def _check_version(
     case: Case,
     number: int,
     event: Event,
-    phases: list[tuple[int, Event]],
+    changes: list[tuple[int, Event]],
     boots: list[tuple[int, Event]],
 ) -> None:
     """The last boot before the next update, or of the whole run, runs the right version.
 
-    `phases` and `boots` are those of the appliance that ended the update with `event`.
+    Nor does it count any more once its slot has rotted and was refused. `changes` (updates begun
+    and slots refused) and `boots` are those of the appliance that ended the update with `event`.
     """
     committed = event.values["outcome"] == "committed"
     expected = event.values["version_to" if committed else "version_from"]
-    until = next((other for other, _ in phases if other > number), math.inf)
+    until = next((other for other, _ in changes if other > number), math.inf)
     last = next(((n, boot) for n, boot in reversed(boots) if n < until), None)
     name, outcome = name_of(event.source), event.values["outcome"]
     if last is None:
@@ -126,9 +128,9 @@ def _check_version(
         case.seen(number, last[0])
 
 
-def _by_source(history: History, wanted: str) -> dict[str, list[tuple[int, Event]]]:
+def _by_source(history: History, *wanted: str) -> dict[str, list[tuple[int, Event]]]:
     found: dict[str, list[tuple[int, Event]]] = defaultdict(list)
-    for number, event in history.of(wanted):
+    for number, event in history.of(*wanted):
         found[event.source].append((number, event))
     return found
 
@@ -210,8 +212,8 @@ def _job_statuses(history: History) -> dict[str, tuple[int, str]]:
 def check_applications_return(history: History, parameters: Mapping[str, Any]) -> Finding:
     """After every boot each installed application starts again and gets frames again.
 
-    One that has to be installed again was not there any more; a reset to the factory state alone
-    may do that.
+    One that has to be installed again was not there any more; only a reset to the factory state or
+    files that rotted may do that.
 
     A boot that was cut off by a stop within `within_s` (default 120 s) proves nothing and
     is passed over; the boot after it counts.
@@ -221,7 +223,7 @@ def check_applications_return(history: History, parameters: Mapping[str, Any]) -
     timelines: dict[str, list[tuple[int, Event]]] = defaultdict(list)
     for number, event in history.of(
         *(kind.BOOTED, kind.STOPPED, kind.RESTORED),
-        *(kind.INSTALLED, kind.REMOVED, kind.NODE_STARTED),
+        *(kind.INSTALLED, kind.REMOVED, kind.DAMAGED, kind.NODE_STARTED),
     ):
         timelines[event.source].append((number, event))
     delivered: dict[str, list[int]] = defaultdict(list)
@@ -250,7 +252,7 @@ def _check_returns(
             if instance in installed:
                 case.fail(f"{name} had forgotten {instance} and installed it again", number)
             installed.add(instance)
-        elif event.kind == kind.REMOVED:
+        elif event.kind in (kind.REMOVED, kind.DAMAGED):
             installed.discard(event.values["instance"])
         elif event.kind == kind.RESTORED and event.values["what"] == "factory":
             installed.clear()

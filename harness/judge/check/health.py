@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 # Stops that somebody asked for: jobs, buttons, faults, and the way back of a failed update.
 ASKED_FOR = frozenset(
     {"reboot", "update", "rollback", "power-cut", "power-button", "restore", "factory-reset"}
+    | {"unplugged"}
 )
 GROWTH_MAX = 1.25  # of memory, from the first to the last sample of one life
 SAMPLES_MIN = 3  # that a growth is told from
 LOG_BYTES_MAX = 22_000_000  # twice 11 MB: what is trimmed now and then may be over it meanwhile
+KILLS = ("app.kill", "storage.rot-application")  # kinds of fault that end an application once
 PLAUSIBLE_BYTES = (1 << 30, 1 << 42)  # of memory or storage in all
 
 
@@ -46,7 +48,7 @@ def check_crashes_explained(history: History, parameters: Mapping[str, Any]) -> 
     kills: Counter[str] = Counter()  # that have not ended anything yet
     for number, event in history.of(kind.FAULT_INJECTED, kind.NODE_ENDED):
         if event.kind == kind.FAULT_INJECTED:
-            kills[event.values["target"]] += event.values["fault_kind"] == "app.kill"
+            kills[event.values["target"]] += event.values["fault_kind"] in KILLS
             continue
         instance = event.values["instance"]
         if kills[instance]:
@@ -215,10 +217,18 @@ def check_health_truthful(history: History, parameters: Mapping[str, Any]) -> Fi
 
 
 def check_log_times(history: History, parameters: Mapping[str, Any]) -> Finding:
-    """No line of a log is of the future, or older than the device that sent it."""
+    """No line of a log is of the future, or older than the device that sent it.
+
+    Nothing is asked of an appliance whose clock was wrong, and that said so.
+    """
     case = Case()
-    for number, event in history.of(kind.CLOUD_LOG_SKEWED):
+    wrong: set[str] = set()
+    for number, event in history.of(kind.CLOCK_WRONG, kind.CLOUD_LOG_SKEWED):
         values = event.values
+        if event.kind == kind.CLOCK_WRONG:
+            wrong.add(name_of(event.source))
+        if event.kind == kind.CLOCK_WRONG or values["device"] in wrong:
+            continue
         by = ", ".join(f"{name} {value:g}" for name, value in values.items() if name[-2:] == "_s")
         case.fail(f"{values['device']}, stream {values['stream']}: {by}", number)
     for number, _ in history.of(kind.LINK_CONNECTED)[:1]:
