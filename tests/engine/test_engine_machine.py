@@ -312,3 +312,45 @@ async def test_fuses_are_one_way(bench: Bench) -> None:
 
     before, after = await done(bench, blow())
     assert after == before + 2
+
+
+def _unplug(bench: Bench, *, connected: bool) -> None:
+    for port in ("eth0", "eth1"):
+        bench.machine.set_cable(port, connected=connected)
+
+
+async def _settled(bench: Bench) -> None:
+    """Until everything that a cable set off has been done."""
+    await asyncio.gather(*bench.machine._rewiring)
+
+
+async def test_a_cable_that_is_in_again_is_in_when_the_power_goes(bench: Bench) -> None:
+    bench.machine.power_up()
+    _unplug(bench, connected=False)
+    assert bench.machine.uplink.link.broken
+    _unplug(bench, connected=True)
+    bench.machine.cut_power()
+    await _settled(bench)
+    assert not bench.machine.uplink.link.broken
+
+
+async def test_a_cable_that_is_out_again_at_once_stays_out(bench: Bench) -> None:
+    _unplug(bench, connected=False)
+    _unplug(bench, connected=True)
+    _unplug(bench, connected=False)
+    await _settled(bench)
+    assert bench.machine.uplink.link.broken
+    _unplug(bench, connected=True)
+    await _settled(bench)
+    assert not bench.machine.uplink.link.broken
+
+
+async def test_a_cable_and_a_fault_break_the_same_link_apart(bench: Bench) -> None:
+    link = bench.machine.uplink.link
+    link.cut()
+    _unplug(bench, connected=False)
+    await link.restore()
+    assert link.broken
+    _unplug(bench, connected=True)
+    await _settled(bench)
+    assert not link.broken

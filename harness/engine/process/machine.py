@@ -95,6 +95,7 @@ class Machine(Surroundings):
         self._programs: dict[str, Running] = {}
         self._leds: dict[str, tuple[str, str]] = {}
         self._switching: set[asyncio.Task[None]] = set()
+        self._rewiring: set[asyncio.Task[None]] = set()  # goes on when the power goes
         self._link_mailbox = ""
         self._log_bytes = 0  # of what its programs noted
 
@@ -175,20 +176,25 @@ class Machine(Surroundings):
     async def close(self) -> None:
         """The end of the run: nothing is left behind."""
         self.powered = False
-        tasks = self._cancel_programs() + self._drop_switching()
+        tasks = self._cancel_programs() + self._drop_switching() + list(self._rewiring)
+        for task in self._rewiring:
+            task.cancel()
         await self.uplink.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.disk.close()
 
     def _switch(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what ends programs beside them."""
+        self._beside(work, self._switching)
+
+    def _beside(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         try:
             task = self._group.create_task(work)
         except RuntimeError:  # the group is ending, and all that runs with it
             work.close()
             return
-        self._switching.add(task)
-        task.add_done_callback(self._switching.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     # --- programs ----------------------------------------------------------------------------
 
@@ -203,14 +209,17 @@ class Machine(Surroundings):
         if self.wiring.no_cloud:
             link.cut(by=CABLE)
         elif not cloud:
-            self._switch(self.restore_uplink(by=CABLE))
+            self._beside(self.restore_uplink(by=CABLE), self._rewiring)
         elif cloud != self.wiring.cloud:
             link.reset_all()
         if cameras != self.wiring.cameras:
-            self._switch(self.nodes.rewired(self, lost=bool(cameras and self.wiring.cameras)))
+            lost = bool(cameras and self.wiring.cameras)
+            self._beside(self.nodes.rewired(self, lost=lost), self._rewiring)
         self.time.look()
 
     async def restore_uplink(self, by: str) -> None:
+        if by == CABLE and self.wiring.no_cloud:
+            return  # it is out again meanwhile
         await self.uplink.link.restore(by)
         self.time.look()
 
