@@ -135,6 +135,8 @@ class Session:
         try:
             await self.client.__aenter__()
         except aiomqtt.MqttError as error:
+            # What it came from holds the frames of the handshake, and those the socket.
+            error.__context__ = None
             return error
         return None
 
