@@ -398,13 +398,15 @@ class Hosting(msgspec.Struct, frozen=True, gc=False):
     `retry_for_s`: how long a camera that cannot be reached is tried again, None for ever;
     `session_s`: when a camera node's session breaks by itself; `survives` what a camera node may
     meet without taking the application with it: `codec` (not H.264), `refusal` (401, 404 and
-    their like); `tiles`: every stream has a tile of the display, else the first alone.
+    their like); `tiles`: every stream has a tile of the display, else the first alone;
+    `resolves`: names are found by name servers that were configured, not by those of DHCP alone.
     """
 
     retry_for_s: float | None = None
     session_s: float | None = None
     survives: frozenset[str] = frozenset({"codec", "refusal"})
     tiles: bool = True
+    resolves: bool = True
     console_bytes_max: int | None = CONSOLE_BYTES_MAX
 
 

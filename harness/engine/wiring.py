@@ -57,7 +57,10 @@ class _Setting:
 
 
 class Wiring:
-    """`cloud` and `cameras` are the ports that lead there, or empty; `no_*` say why none does."""
+    """`cloud` and `cameras` are the ports that lead there, or empty; `no_*` say why none does.
+
+    `own_name_servers`: some were configured, beside those of DHCP.
+    """
 
     def __init__(self, layout: str, serial: str) -> None:
         self.layout = layout
@@ -68,10 +71,10 @@ class Wiring:
     def configure(self, configuration: Mapping[str, Any]) -> None:
         """`configuration` is a NetworkPayload of the service; a port it does not name has DHCP."""
         networks = NETWORKS[self.layout]
-        self._settings = {
-            port: _setting(port, networks[port], configuration.get(_KEYS[port]) or {})
-            for port in PORTS
-        }
+        given = {port: configuration.get(_KEYS[port]) or {} for port in PORTS}
+        static = (one.get("StaticIpConnectionInfo") or {} for one in given.values())
+        self.own_name_servers = any(info.get("Dns") for info in static)
+        self._settings = {port: _setting(port, networks[port], given[port]) for port in PORTS}
         self._find()
 
     def cable(self, port: str, *, connected: bool) -> None:

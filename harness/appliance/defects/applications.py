@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from harness.appliance.applications import ASSETS_AT
 from harness.appliance.defects.kind import Defect, altering
 from harness.appliance.effect import (
+    Fetch,
+    Get,
     MessageArrived,
     NodeEnded,
     Note,
@@ -24,6 +26,7 @@ from harness.appliance.effect import (
 )
 from harness.appliance.firmware import Mailbox, Online
 from harness.appliance.storage import DATA
+from harness.errors import PeerRefused, StorageFull
 
 if TYPE_CHECKING:
     from harness.appliance.defects.kind import Change
@@ -115,6 +118,32 @@ def _without(message: MessageArrived, instances: set[str]) -> MessageArrived:
     return replace(message, payload={"state": {"desired": {"instances": kept}, "instances": kept}})
 
 
+def _partial_when_full(_firmware: Firmware) -> Change:
+    """A write for which there is no room is taken for done."""
+
+    def change(effect: Effect) -> Program[Any]:
+        try:
+            return (yield effect)
+        except StorageFull:
+            return None
+
+    return change
+
+
+def _keeps_rotten(_firmware: Firmware) -> Change:
+    """Files that turned out damaged are not brought again."""
+    damaged = False
+
+    def change(effect: Effect) -> Program[Any]:
+        nonlocal damaged
+        damaged = damaged or (isinstance(effect, Note) and effect.kind == "app.damaged")
+        if damaged and isinstance(effect, (Fetch, Get)):
+            raise PeerRefused("the file is here already")
+        return (yield effect)
+
+    return change
+
+
 def _leaves_files(_sound: Step) -> Step:
     def remove(firmware: Firmware, instance: str) -> Program[None]:
         installed = firmware.journal.values.get("applications", {})
@@ -176,6 +205,22 @@ DEFECTS = (
         seen="vendor's change log, fixed in 4.3.93: faulty applications could not be removed",
         caught_by="instances-settle",
         wrap=altering(_faulty_stays),
+    ),
+    Defect(
+        name="partial-settings-after-full-disk",
+        step="supervise",
+        summary="settings that found no room on the disk count as stored",
+        seen="field: settings half written after the disk was full",
+        caught_by="applications-return",
+        wrap=altering(_partial_when_full),
+    ),
+    Defect(
+        name="corruption-not-recovered",
+        step="supervise",
+        summary="an application whose files rotted stays broken",
+        seen="vendor's change log, fixed in 5.1.7: recovery from corruption",
+        caught_by="recovers",
+        wrap=altering(_keeps_rotten),
     ),
     Defect(
         name="files-left-behind",

@@ -87,6 +87,14 @@ DEFECTS = (
         wrap=_hosted(tiles=False),
     ),
     Defect(
+        name="custom-dns-fails",
+        step="supervise",
+        summary="applications cannot resolve names where name servers are configured",
+        seen="vendor's change log, 7.0.11, recalled: containers lose connectivity with custom DNS",
+        caught_by="names-resolve",
+        wrap=_hosted(resolves=False),
+    ),
+    Defect(
         name="console-fills-disk",
         step="supervise",
         summary="what an application prints is kept without bound",

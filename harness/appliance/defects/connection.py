@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from harness.appliance.defects.kind import Defect, altering
 from harness.appliance.effect import (
+    Clock,
     Draw,
     Heartbeat,
     Note,
@@ -93,6 +94,22 @@ def _renews_late(firmware: Firmware) -> Change:
     return change
 
 
+def _clock_read_once(_firmware: Firmware) -> Change:
+    """What time it is follows from the first look at the clock, and from what has passed since."""
+    first: tuple[float, float] | None = None
+
+    def change(effect: Effect) -> Program[Any]:
+        nonlocal first
+        outcome = yield effect
+        if isinstance(effect, Clock):
+            passed_s = yield Now()
+            first = first or (outcome, passed_s)
+            outcome = first[0] + passed_s - first[1]
+        return outcome
+
+    return change
+
+
 def _wrong_times(_firmware: Firmware) -> Change:
     def change(effect: Effect) -> Program[Any]:
         if isinstance(effect, Upload):
@@ -148,6 +165,14 @@ DEFECTS = (
         seen="vendor's change log, fixed in 4.3.23: appliance software crashes",
         caught_by="stops-explained",
         wrap=altering(_crashes),
+    ),
+    Defect(
+        name="clock-step-breaks-time-stamps",
+        step="ship",
+        summary="lines of logs are stamped by a clock that is read once, before NTP set it",
+        seen="field: loggers that count from the time at which they were started",
+        caught_by="log-times",
+        wrap=altering(_clock_read_once),
     ),
     Defect(
         name="application-log-times-wrong",

@@ -31,6 +31,7 @@ BATCHES_MAX = 2000
 LINES_MAX = 10_000  # of one message
 LINE_BYTES_MAX = 16 * 1024
 SKEW_MAX_S = 60.0
+SKEW_EVERY_S = 300.0
 METRICS = ("DeviceActive", "ApplicationErrors")
 _STREAM = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
@@ -59,7 +60,7 @@ class Telemetry:
         self._core = core
         self._logs: deque[LogBatch] = deque(maxlen=BATCHES_MAX)
         self._metrics: deque[Metric] = deque(maxlen=BATCHES_MAX)
-        self._skewed: set[tuple[str, str]] = set()
+        self._skewed: dict[tuple[str, str], float] = {}  # device and stream: when it was told
         self.lines = 0  # taken so far
         self.points = 0
 
@@ -102,12 +103,15 @@ class Telemetry:
     def _judge_times(
         self, device: Device, stream: str, now_s: float, ages_s: Sequence[float]
     ) -> None:
-        """Record the first lines of a device's stream whose time cannot be right."""
+        """Record lines of a device's stream whose time cannot be right, now and then."""
         ahead_s = -min(ages_s, default=0.0)
         behind_s = max(ages_s, default=0.0) - (now_s - device.created_s)
-        if max(ahead_s, behind_s) <= SKEW_MAX_S or (device.id, stream) in self._skewed:
+        if max(ahead_s, behind_s) <= SKEW_MAX_S:
             return
-        self._skewed.add((device.id, stream))
+        told_s = self._skewed.get((device.id, stream))
+        if told_s is not None and now_s - told_s < SKEW_EVERY_S:
+            return
+        self._skewed[device.id, stream] = now_s
         by = {"ahead_s": round(ahead_s, 3)} if ahead_s > 0 else {"behind_s": round(behind_s, 3)}
         self._core.record(CLOUD_LOG_SKEWED, {"device": device.name, "stream": stream, **by})
 

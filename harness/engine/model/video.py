@@ -40,6 +40,7 @@ STALL_S = 5.0  # silence after which a camera node gives a session up
 JITTER = 0.15  # relative spread of a frame's cost
 CLEAR_S = 1.5  # frames without loss after which a camera node calls a stream clear
 ROUNDING = 1e-9  # of sums of rates over time
+UNRESOLVED = "socket.gaierror: [Errno -3] Temporary failure in name resolution"
 IDLE = Pace(loop_fps=0.0, frame_s=0.0, inference_s=0.0, decoded=1.0)
 
 
@@ -159,6 +160,8 @@ class Nodes:
             return
         self._watch(node.machine)
         self._show(node)
+        if not node.hosting.resolves and node.machine.wiring.own_name_servers:
+            self.note(self._source(node), kind.APP_ERROR, {"line": UNRESOLVED, "code": 0})
         for stream in node.streams.values():
             self._try_camera(node, stream)
         self._after(WINDOW_S, lambda: self._window(node))

@@ -20,6 +20,7 @@ from harness.judge.check.health import (
     check_log_times,
     check_logs_bounded,
     check_memory_bounded,
+    check_names_resolve,
     check_removal_clean,
     check_stops_explained,
     check_usage_plausible,
@@ -96,6 +97,7 @@ _ALL = (
         check_health_truthful,
     ),
     Checker("log-times", "lines of logs have the time they were written at", check_log_times),
+    Checker("names-resolve", "applications find hosts by name", check_names_resolve),
     Checker("display-tiles", "the display shows every stream", check_display_tiles),
     Checker(
         "reconnects-spread",

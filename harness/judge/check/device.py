@@ -212,8 +212,8 @@ def _job_statuses(history: History) -> dict[str, tuple[int, str]]:
 def check_applications_return(history: History, parameters: Mapping[str, Any]) -> Finding:
     """After every boot each installed application starts again and gets frames again.
 
-    One that has to be installed again was not there any more; only a reset to the factory state or
-    files that rotted may do that.
+    One that was removed never does. One that has to be installed again was not there any more;
+    only a reset to the factory state or files that rotted may do that.
 
     A boot that was cut off by a stop within `within_s` (default 120 s) proves nothing and
     is passed over; the boot after it counts.
@@ -246,14 +246,20 @@ def _check_returns(
     within_s: float,
 ) -> None:
     installed: set[str] = set()
+    removed: set[str] = set()
     for index, (number, event) in enumerate(timeline):
         if event.kind == kind.INSTALLED:
             instance = event.values["instance"]
             if instance in installed:
                 case.fail(f"{name} had forgotten {instance} and installed it again", number)
             installed.add(instance)
+            removed.discard(instance)
         elif event.kind in (kind.REMOVED, kind.DAMAGED):
             installed.discard(event.values["instance"])
+            if event.kind == kind.REMOVED:
+                removed.add(event.values["instance"])
+        elif event.kind == kind.NODE_STARTED and event.values["instance"] in removed:
+            case.fail(f"{event.values['instance']} started on {name} after its removal", number)
         elif event.kind == kind.RESTORED and event.values["what"] == "factory":
             installed.clear()
         elif event.kind == kind.BOOTED and installed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ ASKED_FOR = frozenset(
     | {"unplugged"}
 )
 GROWTH_MAX = 1.25  # of memory, from the first to the last sample of one life
+LATE_LINES_S = 120.0  # how long lines of a time that was wrong may still arrive
 SAMPLES_MIN = 3  # that a growth is told from
 LOG_BYTES_MAX = 22_000_000  # twice 11 MB: what is trimmed now and then may be over it meanwhile
 KILLS = ("app.kill", "storage.rot-application")  # kinds of fault that end an application once
@@ -219,21 +221,38 @@ def check_health_truthful(history: History, parameters: Mapping[str, Any]) -> Fi
 def check_log_times(history: History, parameters: Mapping[str, Any]) -> Finding:
     """No line of a log is of the future, or older than the device that sent it.
 
-    Nothing is asked of an appliance whose clock was wrong, and that said so.
+    Nothing is asked of an appliance while its clock is wrong, and says so, nor of what it still
+    sends of that time soon after.
     """
     case = Case()
-    wrong: set[str] = set()
-    for number, event in history.of(kind.CLOCK_WRONG, kind.CLOUD_LOG_SKEWED):
+    excused: dict[str, float] = {}  # appliance: until when
+    watched = (kind.CLOCK_WRONG, kind.CLOCK_RIGHT, kind.CLOUD_LOG_SKEWED)
+    for number, event in history.of(*watched):
         values = event.values
         if event.kind == kind.CLOCK_WRONG:
-            wrong.add(name_of(event.source))
-        if event.kind == kind.CLOCK_WRONG or values["device"] in wrong:
+            excused[name_of(event.source)] = math.inf
+            continue
+        if event.kind == kind.CLOCK_RIGHT:
+            excused[name_of(event.source)] = event.t_s + LATE_LINES_S
+            continue
+        if event.t_s <= excused.get(values["device"], 0.0):
             continue
         by = ", ".join(f"{name} {value:g}" for name, value in values.items() if name[-2:] == "_s")
         case.fail(f"{values['device']}, stream {values['stream']}: {by}", number)
     for number, _ in history.of(kind.LINK_CONNECTED)[:1]:
         case.seen(number)
     return case.finding("lines of logs have the time they were written at", empty="no connection")
+
+
+def check_names_resolve(history: History, parameters: Mapping[str, Any]) -> Finding:
+    """No application fails to find a host by its name."""
+    case = Case()
+    for number, event in history.of(kind.APP_ERROR):
+        if "name resolution" in str(event.values.get("line")):
+            case.fail(f"{name_of(event.source)}: {event.values['line']}", number)
+    for number, _ in history.of(kind.NODE_STARTED)[:1]:
+        case.seen(number)
+    return case.finding("applications find hosts by name", empty="no application was started")
 
 
 def check_display_tiles(history: History, parameters: Mapping[str, Any]) -> Finding:
