@@ -82,6 +82,16 @@ def keep(firmware: Firmware) -> Program[None]:
         except Corrupt:
             pass  # a copy that was interrupted has no header yet
         if kept != manifest.sha256:
-            source = SLOT_PARTITION[firmware.slot]
-            signed, _ = yield from image.read_header(source, firmware.board.root_key)
-            yield from image.copy(signed, manifest, source, target)
+            yield from _copy_running(firmware, target)
+
+
+def _copy_running(firmware: Firmware, target: str) -> Program[None]:
+    """What runs may have rotted since it was verified: then recovery stays as it is."""
+    source = SLOT_PARTITION[firmware.slot]
+    try:
+        signed, manifest = yield from image.read_header(source, firmware.board.root_key)
+        yield from image.check_payload(source, manifest)
+        yield from image.copy(signed, manifest, source, target)
+    except Corrupt as problem:
+        line = f"ERROR {target} not renewed: {problem}"
+        yield Note("log.line", {"stream": "kern_log", "line": line})

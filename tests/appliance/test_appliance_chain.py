@@ -10,11 +10,18 @@ from hypothesis import strategies as st
 
 from harness.appliance import boot_control, image
 from harness.appliance.chain import MANIFEST, PARTS, divide, places
-from harness.appliance.storage import SLOT_PARTITION, Blob, Partition
+from harness.appliance.storage import RECOVERY_LATEST, SLOT_PARTITION, Blob, Partition
 from harness.engine.factory import Payload
 from harness.engine.sweep.box import Box
 from harness.engine.sweep.cloud import RELEASE_KEY, ROOT_KEY, Cloud, manifest, payload
-from harness.engine.sweep.stand import empty_disk, flash, read_control, set_control
+from harness.engine.sweep.stand import (
+    complete,
+    empty_disk,
+    flash,
+    online_box,
+    read_control,
+    set_control,
+)
 from harness.engine.sweep.truth import running_version
 from harness.errors import Corrupt
 
@@ -119,3 +126,21 @@ def test_an_image_without_parts_is_verified_as_one() -> None:
     rot(box, "b", "kernel")
     (refused,) = boot(box).noted("boot.refused")
     assert "payload hash" in refused["reason"]
+
+
+@pytest.mark.parametrize("part", [MANIFEST, "bootloader", "root"])
+def test_what_rots_while_it_is_on_trial_does_not_spoil_recovery(part: str) -> None:
+    box = online_box()
+    box.cloud.order(box.cloud.offer("6.2.1"))
+    assert box.run(lambda: bool(box.noted("appliance.booted")))
+    rot(box, "b", part)
+    box.run(for_s=600.0)
+    header = complete(image.read_header(RECOVERY_LATEST, ROOT_KEY), box.disk)
+    assert header[1].version == "6.0.8"
+    lines = [values["line"] for values in box.noted("log.line")]
+    assert any("recovery-latest not renewed" in line for line in lines), lines
+    box.cut_power()
+    box.power_up()
+    box.run(for_s=600.0)
+    assert running_version(box) == "6.0.8"
+    assert box.noted("boot.refused")[-1]["part"] == part
