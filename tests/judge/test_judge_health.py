@@ -205,3 +205,49 @@ def test_a_camera_that_is_lost_long_after_its_fault_fails(site: Any) -> None:
         lost(200.0),
     )
     assert check("streams-steady", history).verdict is FAIL
+
+
+def clock(t_s: float, what: str) -> tuple[float, str, str, dict[str, Any]]:
+    return (t_s, NORTH, what, {"clock_s": 0.0, "server": "ntp"})
+
+
+@pytest.mark.parametrize(
+    ("skewed_s", "verdict"), [(5.0, FAIL), (15.0, PASS), (100.0, PASS), (300.0, FAIL)]
+)
+def test_times_are_excused_while_the_clock_is_wrong_and_soon_after(
+    site: Any, skewed_s: float, verdict: Verdict
+) -> None:
+    values = {"device": "north", "stream": "occ_log", "ahead_s": 86400.0}
+    events = [
+        (1.0, NORTH, kind.LINK_CONNECTED, {"attempt": 1, "duration_s": 0.1}),
+        clock(10.0, kind.CLOCK_WRONG),
+        clock(60.0, kind.CLOCK_RIGHT),
+        (skewed_s, "cloud", kind.CLOUD_LOG_SKEWED, values),
+    ]
+    history = site.only(*sorted(events, key=lambda event: event[0]))
+    assert check("log-times", history).verdict is verdict
+
+
+def test_a_name_that_is_not_found_fails(site: Any) -> None:
+    line = "socket.gaierror: [Errno -3] Temporary failure in name resolution"
+    error = (4.0, "app/counter", kind.APP_ERROR, {"line": line, "code": 0})
+    other = (4.0, "app/counter", kind.APP_ERROR, {"line": "ValueError: 7", "code": 1})
+    assert check("names-resolve", site.only(STARTED, other)).verdict is PASS
+    assert check("names-resolve", site.only(STARTED, error)).verdict is FAIL
+
+
+def test_an_application_that_starts_after_its_removal_fails(site: Any) -> None:
+    removed = (4.0, NORTH, kind.REMOVED, {"instance": "counter"})
+    ghost = (9.0, NORTH, kind.NODE_STARTED, {"instance": "counter", "attempt": 1})
+    finding = check("applications-return", site.only(BOOTED, INSTALLED, STARTED, removed, ghost))
+    assert finding.verdict is FAIL
+    assert "counter started on north after its removal" in finding.message
+
+
+def test_an_application_that_has_to_be_installed_again_was_forgotten(site: Any) -> None:
+    again = (9.0, NORTH, kind.INSTALLED, {"instance": "counter"})
+    finding = check("applications-return", site.only(BOOTED, INSTALLED, STARTED, again))
+    assert finding.verdict is FAIL
+    assert "north had forgotten counter" in finding.message
+    reset = (8.0, NORTH, kind.RESTORED, {"what": "factory", "ok": True})
+    assert check("applications-return", site.only(INSTALLED, reset, again)).verdict is UNKNOWN
