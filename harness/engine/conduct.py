@@ -66,7 +66,8 @@ PRESSES = {
     "required": (("reset",), LONG_PRESS_S),
     "factory": (("power", "reset"), LONG_PRESS_S),
 }
-HOLD_STEP_S = 2.0  # how late a timed fault may notice that the work has failed
+# How late a timed fault may notice that the work has failed: a part of what is left, within these.
+HOLD_STEP_S, HOLD_STEP_MAX_S, HOLD_PART = 2.0, 30.0, 1 / 50
 
 
 class StepFailed(PeerError):
@@ -172,7 +173,8 @@ class Conductor:
         """Let `duration_s` pass, or less when a step fails meanwhile: that ends the work."""
         until_s = (yield Elapsed()) + duration_s
         while not self.failed and (left_s := until_s - (yield Elapsed())) > 0.0:
-            yield Pause(min(left_s, HOLD_STEP_S))
+            step_s = min(max(HOLD_STEP_S, left_s * HOLD_PART), HOLD_STEP_MAX_S)
+            yield Pause(min(left_s, step_s))
 
     def _strike(self, fault: FaultPlan) -> SiteProgram[None]:
         self.open_faults[fault.id] = fault
