@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.engine import site
-from harness.engine.conduct import HOLD_STEP_S, SETTLE_S, SHOW_S, Conductor
+from harness.engine.conduct import HOLD_STEP_MAX_S, SETTLE_S, SHOW_S, Conductor
 from harness.engine.situation import FaultState, Situation
 from harness.engine.words import describe
 from harness.errors import HarnessError, PeerRefused
@@ -384,7 +384,7 @@ def test_once_a_step_has_failed_no_timed_fault_strikes_and_open_ones_are_healed(
     (strike, heal) = stage.faults()
     assert strike == (1.0, "Strike", "f1")
     assert heal[1:] == ("Heal", "f1")
-    assert 60.0 <= heal[0] <= 60.0 + HOLD_STEP_S
+    assert 60.0 <= heal[0] <= 60.0 + HOLD_STEP_MAX_S
     assert stage.told("run.ended")[0]["outcome"] == "failed"
 
 
