@@ -26,7 +26,14 @@ REFRESHES_PER_S = 4
 LINE_EVERY_S = 1.0
 COLOURS = {"online": "green", "offline": "red", "failed": "red", "off": "dim"}
 TELLING = frozenset(
-    (kind.PHASE_STARTED, kind.STEP_STARTED, kind.STATE, kind.FAULT_INJECTED, kind.FAULT_HEALED)
+    (
+        kind.PHASE_STARTED,
+        kind.STEP_STARTED,
+        kind.STATE,
+        kind.FAULT_INJECTED,
+        kind.FAULT_HEALED,
+        kind.DISPLAY_PAGE,
+    )
 )
 
 
@@ -86,6 +93,8 @@ class _View:
         parts: list[Text | Table] = [head, self._appliances()]
         if now.cameras:
             parts.append(Text("   ".join(f"{name} {n}" for name, n in now.cameras.items()), "dim"))
+        if now.screens:
+            parts.append(Text(f"screens: {now.screens}", "dim"))
         if now.faults:
             parts.append(Text(f"faults: {', '.join(now.faults.values())}", style="bold red"))
         return Group(*parts)

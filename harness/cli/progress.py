@@ -33,6 +33,7 @@ class Progress:
     steps_done: int = 0
     faults: dict[str, str] = field(default_factory=dict)
     t_s: float = 0.0
+    screens: str = ""  # where they can be watched
 
     @classmethod
     def of(cls, plan: Plan) -> Progress:
@@ -83,6 +84,8 @@ class Progress:
         values = event.values
         if event.kind == kind.PHASE_STARTED:
             self.phase = values["phase"]
+        elif event.kind == kind.DISPLAY_PAGE:
+            self.screens = values["url"]
         elif event.kind == kind.STEP_STARTED:
             self.steps[values["index"]] = values["step"]
         elif event.kind == kind.STEP_ENDED:
@@ -113,6 +116,8 @@ class Progress:
             if now.rate_fps:
                 facts.append(f"{sum(now.rate_fps.values()):.0f} FPS")
             parts.append(f"{name} {', '.join(facts)}")
+        if self.screens:
+            parts.append(f"screens {self.screens}")
         if self.faults:
             parts.append(f"faults: {', '.join(self.faults.values())}")
         return "  ".join(parts)

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def evaluate(run_dir: Path) -> Judgement:
     """Judge `run_dir` and write verdict.json, report.html, report.md and junit.xml there.
 
-    Reads plan.json and history.jsonl and nothing else, so it can be done again at any time with
-    the same result. Raises InputError when it is no run directory, Corrupt when the history was
-    tampered with; a history that is cut off is judged as far as it goes.
+    Judges plan.json and history.jsonl and nothing else (snapshots are only shown), so it can be
+    done again at any time with the same result. Raises InputError when it is no run directory,
+    Corrupt when the history was tampered with; a history that is cut off is judged as far as it
+    goes.
     """
     run = RunDir.open(run_dir)
     history = History.load(run.history, accept_truncated=True)
@@ -30,7 +31,8 @@ def evaluate(run_dir: Path) -> Judgement:
     verdict = json.dumps(judgement.to_json(), indent=2, sort_keys=True)
     run.verdict.write_text(verdict + "\n", encoding="utf-8")
     run.junit.write_text(render_junit(judgement), encoding="utf-8")
-    run.html.write_text(render_html(history, plan, judgement), encoding="utf-8")
+    html = render_html(history, plan, judgement, run.display)
+    run.html.write_text(html, encoding="utf-8")
     run.markdown.write_text(render_markdown(history, plan, judgement), encoding="utf-8")
     return judgement
 

@@ -55,6 +55,10 @@ REMOVED = "app.removed"  # instance
 LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's logs; a camera
 # node's (source `app/<instance>`) with camera, instance too, whenever it says something new
 
+DISPLAY_OWNER = "display.owner"  # instance that has the HDMI output from now on, or None
+DISPLAY_SNAPSHOT = "display.snapshot"  # instance, file (in the run's `display/`), why
+DISPLAY_PAGE = "display.page"  # url: where the screens can be watched while it runs (`scenario`)
+
 # The application and the cameras (source `app/<instance>` and `camera/<name>`)
 APP_FIRST_FRAME = "app.first-frame"  # camera, duration_s since node start
 APP_EPOCH = "app.epoch"  # instance, number (1, 2, ...), frames, duration_s, and of its frames:

@@ -109,6 +109,11 @@ class RunDir:
         return self.path / "report.md"
 
     @property
+    def display(self) -> Path:
+        """Snapshots of the appliances' HDMI output; only there when there are some."""
+        return self.path / "display"
+
+    @property
     def junit(self) -> Path:
         return self.path / "junit.xml"
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 STOP = b"stop"
 _PAUSE = b"pause "
 _LOGIN = b"login "
+_DISPLAY = b"display "
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,18 @@ def pause(nodes: Iterable[str]) -> bytes:
 
 def login(who: Login) -> bytes:
     return _LOGIN + json.dumps([who.node, who.username, who.password]).encode()
+
+
+def display(rate_fps: float) -> bytes:
+    """Put so many pictures a second on the appliance's screen from now on; 0: it is not yours."""
+    return _DISPLAY + json.dumps(rate_fps).encode()
+
+
+def displayed(line: bytes) -> float | None:
+    """The rate that a line of `display` asks for; None when it is another line."""
+    if not line.startswith(_DISPLAY):
+        return None
+    return float(json.loads(line.removeprefix(_DISPLAY)))
 
 
 def logged_in(line: bytes) -> Login | None:

@@ -2,8 +2,8 @@
 
 Application threads append to a deque, which needs no lock; one thread writes every 200 ms. When
 the harness reads too slowly the oldest messages go and are counted. The same thread listens to
-the harness: lines ask for cameras to be paused, for other credentials, and for an orderly stop
-of all (`control`); end of file means it is gone.
+the harness: lines ask for cameras to be paused, for other credentials, for pictures of the screen
+and for an orderly stop of all (`control`); end of file means it is gone.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Emitter:
     """Owns the telemetry pipe `telemetry_fd` and listens on `control_fd`.
 
     `settle` is called before each flush: it emits what is due (counts); `close_sources` stops
-    the cameras, `pause` those of some nodes, `login` changes the credentials of one.
-    `on_orphaned` is called when the harness is gone.
+    the cameras, `pause` those of some nodes, `login` changes the credentials of one, `show` sets
+    the rate of pictures for the screen. `on_orphaned` is called when the harness is gone.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Emitter:
         close_sources: Callable[[], None],
         pause: Callable[[Set[str]], None],
         login: Callable[[control.Login], None],
+        show: Callable[[float], None],
         on_orphaned: Callable[[], None],
     ) -> None:
         self._fd = telemetry_fd
@@ -55,6 +56,7 @@ class Emitter:
         self._close_sources = close_sources
         self._pause = pause
         self._login = login
+        self._show = show
         self._heard = b""
         self._on_orphaned = on_orphaned
         self._messages: deque[Message] = deque(maxlen=MESSAGES_MAX)
@@ -104,10 +106,13 @@ class Emitter:
         *lines, self._heard = (self._heard + data).split(b"\n")
         for line in lines:
             nodes, who = control.paused(line), control.logged_in(line)
+            rate_fps = control.displayed(line)
             if nodes is not None:
                 self._pause(nodes)
             elif who is not None:
                 self._login(who)
+            elif rate_fps is not None:
+                self._show(rate_fps)
             elif line == control.STOP:
                 self.end("asked")
                 return False

@@ -22,10 +22,11 @@ import harness
 from harness.errors import CapabilityMissing, Corrupt, EngineError
 from harness.runtime import control
 from harness.runtime.console import Console
+from harness.runtime.screen import PictureReader
 from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, CameraInput, ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
 __all__ = ["Application", "ApplicationSpec", "CameraInput", "ModelFile"]
 
@@ -55,9 +56,14 @@ class Application:
         self._cameras_closed = asyncio.Event()
 
     async def start(
-        self, spec: ApplicationSpec, on_telemetry: Callable[[dict[str, Any]], None]
+        self,
+        spec: ApplicationSpec,
+        on_telemetry: Callable[[dict[str, Any]], None],
+        on_picture: Callable[[bytes], object] = lambda _jpeg: None,
     ) -> None:
         """Start the process. `on_telemetry` gets each message, in the event loop, as a dict.
+
+        `on_picture` gets each picture for the screen, JPEG, while `show` asks for some.
 
         `harness.runtime.telemetry.parse` makes it typed. Raises `Corrupt` when the container's
         files lack the entry, `CapabilityMissing` when this machine lacks the entry's program.
@@ -70,11 +76,12 @@ class Application:
         telemetry_read, telemetry_write = os.pipe()
         output_read, output_write = os.pipe()
         control_read, self._control_fd = os.pipe()
+        display_read, display_write = os.pipe()
         try:
             with tempfile.TemporaryFile() as file:
                 file.write(spec.to_json())
                 file.flush()
-                files = (file.fileno(), telemetry_write, control_read)
+                files = (file.fileno(), telemetry_write, control_read, display_write)
                 self._process = await asyncio.create_subprocess_exec(
                     *_launcher(spec),
                     *command,
@@ -86,15 +93,20 @@ class Application:
                     start_new_session=True,
                 )
         except BaseException:
-            for fd in (telemetry_read, output_read, self._control_fd):
+            for fd in (telemetry_read, output_read, display_read, self._control_fd):
                 os.close(fd)
             raise
         finally:
-            for fd in (telemetry_write, output_write, control_read):
+            for fd in (telemetry_write, output_write, control_read, display_write):
                 os.close(fd)
         self._console = Console(spec.logs / CONSOLE)
         self._watch = asyncio.create_task(
-            self._run(self._process, output_read, telemetry_read, on_telemetry),
+            self._run(
+                self._process,
+                self._copy_output(output_read),
+                self._listen(telemetry_read, on_telemetry),
+                _look(display_read, on_picture),
+            ),
             name=f"application {spec.instance}",
         )
 
@@ -148,6 +160,10 @@ class Application:
         """Give a camera node other credentials, or take them away; for its next connection."""
         self._tell(control.login(who))
 
+    def show(self, rate_fps: float) -> None:
+        """So many pictures a second of what it puts out; 0 when it does not own the screen."""
+        self._tell(control.display(rate_fps))
+
     def _tell(self, line: bytes) -> None:
         if self._watch is not None and not self._watch.done():
             with contextlib.suppress(OSError):
@@ -166,17 +182,12 @@ class Application:
     async def _run(
         self,
         process: asyncio.subprocess.Process,
-        output_fd: int,
-        telemetry_fd: int,
-        on_telemetry: Callable[[dict[str, Any]], None],
+        *reading: Coroutine[Any, Any, None],
     ) -> int:
         """Own the process until nothing of it is left."""
         try:
             async with asyncio.TaskGroup() as group:
-                readers = [
-                    group.create_task(self._copy_output(output_fd)),
-                    group.create_task(self._listen(telemetry_fd, on_telemetry)),
-                ]
+                readers = [group.create_task(one) for one in reading]
                 code = await process.wait()
                 _signal_group(process, signal.SIGKILL)
                 await asyncio.wait(readers, timeout=DRAIN_S)
@@ -220,6 +231,14 @@ class Application:
         on_telemetry(message)
         if message.get("kind") == "Stopped":
             self._cameras_closed.set()
+
+
+async def _look(display_fd: int, on_picture: Callable[[bytes], object]) -> None:
+    pictures = PictureReader()
+    async with _reading(display_fd) as reader:
+        while chunk := await reader.read(_READ_BYTES):
+            for jpeg in pictures.feed(chunk):
+                on_picture(jpeg)
 
 
 @contextlib.asynccontextmanager

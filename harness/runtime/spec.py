@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = "str | int | float | bool"
 
-# Names the inherited files, `<spec>:<telemetry>:<control>` as descriptor numbers.
+# Names the inherited files, `<spec>:<telemetry>:<control>:<display>` as descriptor numbers.
 FILES_VARIABLE = "HARNESS_APPLICATION_FILES"
 _READ_BYTES = 1 << 16
+_TUPLES = ("entry", "outputs", "inputs", "displays", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ class ApplicationSpec:
 
     `root` is the unpacked container file system, `entry` the descriptor's path and name,
     `parameters` maps input ports to values, `outputs` are the code node's output ports and
-    `inputs` its media input ports (those with cameras need not be named). Camera nodes in
-    `paused` deliver nothing until told to (`control`). `environment` is set for the process
-    beside what every container has: where an AWS SDK finds the credentials of its role.
+    `displays` those of them that the HDMI output shows, `inputs` its media input ports (those
+    with cameras need not be named). Camera nodes in `paused` deliver nothing until told to
+    (`control`). `environment` is set for the process beside what every container has: where an
+    AWS SDK finds the credentials of its role.
     """
 
     instance: str
@@ -71,6 +73,7 @@ class ApplicationSpec:
     logs: Path
     region: str
     inputs: tuple[str, ...] = ()
+    displays: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -90,7 +93,7 @@ class ApplicationSpec:
             **{
                 **values,
                 **{name: Path(values[name]) for name in ("root", "storage", "logs")},
-                **{name: tuple(values[name]) for name in ("entry", "outputs", "inputs", "paused")},
+                **{name: tuple(values[name]) for name in _TUPLES},
                 "cameras": tuple(CameraInput(**camera) for camera in values["cameras"]),
                 "models": tuple(models),
             }

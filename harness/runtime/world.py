@@ -1,4 +1,4 @@
-"""What stands behind `panoramasdk` in one application process: feeds, models, telemetry.
+"""What stands behind `panoramasdk` in one application process: feeds, models, display, telemetry.
 
 There is one `World` a process, made by the first `node`, whichever thread makes it, and shared
 by all later ones: an application may throw its node away and make another.
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.errors import CapabilityMissing
+from harness.runtime.display import Display
 from harness.runtime.emitter import Emitter
 from harness.runtime.feed import Feed
 from harness.runtime.inference import Model
@@ -36,8 +37,11 @@ _CONFIDENCE = re.compile(r"[\s:(]*[-+]?[0-9]*\.?[0-9]+\s*%?\s*\)?$")
 class World:
     """Everything the SDK's classes use. `spec` says which ports and nodes exist."""
 
-    def __init__(self, spec: ApplicationSpec, telemetry_fd: int, control_fd: int) -> None:
+    def __init__(
+        self, spec: ApplicationSpec, telemetry_fd: int, control_fd: int, display_fd: int
+    ) -> None:
         self.spec = spec
+        self.display = Display(display_fd, spec.displays)
         self.emitter = Emitter(
             telemetry_fd,
             control_fd,
@@ -45,6 +49,7 @@ class World:
             close_sources=self._close_cameras,
             pause=self._pause,
             login=self._login,
+            show=self.display.want,
             on_orphaned=_die,
         )
         self.feeds = {
@@ -95,13 +100,13 @@ def world() -> World:
     with _lock:
         if not _worlds:
             numbers = os.environ.get(FILES_VARIABLE, "").split(":")
-            if len(numbers) != 3:
+            if len(numbers) != 4:
                 raise CapabilityMissing(
                     "panoramasdk: this process was not started by the harness",
                     hint="deploy the application; its cameras and models come from there",
                 )
-            spec_fd, telemetry_fd, control_fd = map(int, numbers)
-            _worlds.append(World(read_inherited(spec_fd), telemetry_fd, control_fd))
+            spec_fd, *pipes = map(int, numbers)
+            _worlds.append(World(read_inherited(spec_fd), *pipes))
         return _worlds[0]
 
 

@@ -93,6 +93,7 @@ class Applications:
             parameters=parameters or {},
             models=models,
             outputs=("video_out",),
+            displays=("video_out",),
             storage=home / "storage",
             logs=home / "logs",
             region="eu-west-1",

@@ -450,7 +450,7 @@ async def test_an_orphan_ends_itself(applications: Applications, cameras: Camera
         """
 import os, time
 import panoramasdk
-_, telemetry, control = map(int, os.environ["HARNESS_APPLICATION_FILES"].split(":"))
+_, telemetry, control, _ = map(int, os.environ["HARNESS_APPLICATION_FILES"].split(":"))
 read, write = os.pipe()
 os.dup2(read, control)  # its writing end is ours: closing it is what the harness's death does
 panoramasdk.node()

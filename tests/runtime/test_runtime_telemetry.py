@@ -75,6 +75,7 @@ class Pipe:
         self.closed = threading.Event()
         self.paused: queue.SimpleQueue[Set[str]] = queue.SimpleQueue()
         self.logins: queue.SimpleQueue[control.Login] = queue.SimpleQueue()
+        self.rates: queue.SimpleQueue[float] = queue.SimpleQueue()
         self.orphaned = threading.Event()
         self.emitter = Emitter(
             write_fd,
@@ -83,6 +84,7 @@ class Pipe:
             close_sources=self.closed.set,
             pause=self.paused.put,
             login=self.logins.put,
+            show=self.rates.put,
             on_orphaned=self.orphaned.set,
         )
 
@@ -192,6 +194,7 @@ def test_the_spec_reaches_the_process_through_an_open_file(tmp_path: Path) -> No
         logs=tmp_path / "logs",
         region="us-east-1",
         inputs=("other_in",),
+        displays=("video_out",),
         paused=("node",),
     )
     with tempfile.TemporaryFile() as file:

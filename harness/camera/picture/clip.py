@@ -25,7 +25,7 @@ from harness.camera.picture.coding import changed
 from harness.camera.picture.encode import AccessUnit
 from harness.camera.wire import h264, h265
 from harness.errors import InputError
-from harness.record import framecode, reedsolomon, sei, strip
+from harness.record import framecode, glyph, reedsolomon, sei, strip
 from harness.scenario import coding, look
 from harness.scenario.coding import USUAL, Coding
 from harness.scenario.look import PLAIN, Look
@@ -42,7 +42,7 @@ CLIP_FRAMES_MAX = 36_000  # 20 minutes at 30 frames a second
 RATE_FPS_MAX = 120.0
 _FRACTION_MAX = 100_000  # 30000/1001 and its kin stay exact
 _RECIPE = (
-    *(framecode, reedsolomon, strip, sei),
+    *(framecode, glyph, reedsolomon, strip, sei),
     *(caption, coding, encode, encoders, h264, h265, lens, look, paint, scene, weather),
 )
 

@@ -20,6 +20,7 @@ from harness.engine import site
 from harness.engine.commands import perform
 from harness.engine.conduct import Conductor
 from harness.engine.factory import catalogue
+from harness.engine.process.hdmi import Hdmi
 from harness.engine.process.link import FAULT, Link
 from harness.engine.process.machine import Machine
 from harness.engine.process.nodes import Nodes
@@ -30,6 +31,7 @@ from harness.errors import HarnessError
 from harness.fault import FAULTS
 from harness.fault.camera import SequenceReset
 from harness.record import kind
+from harness.record.rundir import RunDir
 from harness.scenario.seed import derive
 
 if TYPE_CHECKING:
@@ -223,6 +225,11 @@ async def _bring_up(
             await cameras[fault.target].prepare_fault(wire(fault.parameters))
     client = await stack.enter_async_context(ApiClient(cloud.api_url, key=cloud.root_key))
     (directory / "nodes").mkdir()
+    display = RunDir(recorder.history.path.parent).display
+    hdmi = Hdmi([one.name for one in plan.appliances], display, recorder.note, recorder.name)
+    recorder.history.listen(hdmi.see)
+    stack.push_async_callback(hdmi.close)
+    await hdmi.serve()
     nodes = Nodes(
         group,
         directory / "nodes",
@@ -231,6 +238,7 @@ async def _bring_up(
         recorder.elapsed,
         recorder.name,
         {camera.name: camera.transport for camera in plan.cameras},
+        hdmi,
     )
     links = {appliance.name: Link(group) for appliance in plan.appliances}
     machines: dict[str, Machine] = {}

@@ -19,6 +19,7 @@ import psutil
 from harness.appliance import graph
 from harness.appliance.effect import NodeEnded, NodeOutput
 from harness.appliance.firmware import Mailbox
+from harness.engine.process.hdmi import Hdmi
 from harness.engine.process.link import Link
 from harness.engine.process.role import RoleEndpoint
 from harness.engine.process.tally import Tally
@@ -58,6 +59,7 @@ class Node:
     mailbox: str
     link: Link
     directory: Path
+    has_display: bool = False
     application: Application = field(default_factory=Application)
     role: RoleEndpoint | None = None
     tail: Tail | None = None
@@ -68,6 +70,10 @@ class Node:
     unfetched: set[str] = field(default_factory=set)  # cameras whose lack of credentials is told
     watch: asyncio.Task[None] | None = None
     stopping: bool = False
+
+    def show(self, rate_fps: float) -> None:
+        """Pictures for the screen from now on (`harness.runtime.screen.Owner`)."""
+        self.application.show(rate_fps)
 
     async def leave(self) -> None:
         """Give back what it holds outside its process."""
@@ -90,8 +96,10 @@ class Nodes:
         elapsed: Callable[[], float],
         name: Callable[[str], str],
         transports: Mapping[str, str],
+        hdmi: Hdmi | None = None,
     ) -> None:
         """`transports` says what appliances ask for a camera's stream over: tcp or udp."""
+        self.hdmi = hdmi or Hdmi((), directory, note, name)
         self.transports = transports
         self.group = group
         self.directory = directory
@@ -135,8 +143,11 @@ class Nodes:
             node.logs = {name: Console(path) for name, path in logs.items()}
             streams = {"console_output": spec.logs / CONSOLE, **logs}
             node.tail = Tail(streams, node.code, spec.logs / CODE_LOGS)
+            node.has_display = bool(spec.displays)
             await node.application.start(
-                self._as_fetched(spec), lambda message: self._take(node, message)
+                self._as_fetched(spec),
+                lambda message: self._take(node, message),
+                lambda jpeg: self.hdmi.picture(machine.name, node, jpeg),
             )
         except BaseException:
             self._nodes.pop((node.instance, node.code), None)
@@ -186,6 +197,7 @@ class Nodes:
             ending.cancel()
         if self._nodes.get((node.instance, node.code)) is node:
             del self._nodes[node.instance, node.code]
+        self.hdmi.stopped(node.machine.name, node)
         await self._clear(node)
         if not node.stopping and node.started.is_set():
             reason = _why(code, node.application.error_line)
@@ -300,6 +312,8 @@ class Nodes:
             return
         if isinstance(parsed, telemetry.Started):
             node.started.set()
+            if node.has_display:
+                self.hdmi.started(node.machine.name, node)
             return
         if isinstance(parsed, telemetry.CameraLost) and parsed.camera in node.logs:
             node.logs[parsed.camera].write(f"{self.elapsed():.3f} {parsed.line}\n".encode())
@@ -348,6 +362,7 @@ class Nodes:
             parameters={p.port: p.value for p in resolved.parameters if p.code == code.node},
             models=tuple(models),
             outputs=tuple(port.name for port in code.interface.outputs),
+            displays=tuple(sink.port for sink in resolved.sinks if sink.code == code.node),
             storage=state / "storage",
             logs=state / "logs",
             region=REGION,

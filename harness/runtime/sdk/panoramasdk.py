@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from harness.runtime.display import Shown
 from harness.runtime.world import Sighting, world
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class media:
     def time_stamp(self) -> tuple[int, int]:
         """When the frame was taken: (seconds, microseconds) since the Unix epoch."""
         return divmod(int(self._sighting.arrival.taken_s * 1_000_000), 1_000_000)
+
+    def _drawn(self) -> tuple[Any, list[Any], list[Any]]:
+        """For the display: the picture, not converted if nobody looked at it, and what is on it."""
+        source = self._sighting.arrival.frame if self._image is None else self._image
+        return source, self._sighting.rects, self._sighting.labels
 
     def add_label(self, text: str, x: float, y: float) -> None:
         """Put `text` at (x, y), each 0..1 of the picture, into the frame's metadata."""
@@ -106,6 +112,10 @@ class _ParameterInput(port):
 
 
 class _MediaOutput(port):
+    def __init__(self, name: str, behind: World) -> None:
+        super().__init__(name)
+        self._world = behind
+
     def put(self, streams: list[media]) -> None:
         """Hand frames to the display. Raises `ValueError` when there is none."""
         put_s = time.monotonic()
@@ -117,8 +127,10 @@ class _MediaOutput(port):
                 raise TypeError(
                     f"outputs.{self.name}.put() takes a list of media, not {type(frame).__name__}"
                 )
+        shown = [Shown(*frame._drawn()) for frame in frames]
         for frame in frames:
             frame._sighting.tell(put_s)
+        self._world.display.put(self.name, shown)
 
 
 class _Ports:
@@ -147,7 +159,9 @@ class node:
         sources: list[port] = [_MediaInput(n, behind, feed) for n, feed in behind.feeds.items()]
         sources += [_ParameterInput(n, value) for n, value in behind.spec.parameters.items()]
         self.inputs = _Ports("inputs", sources)
-        self.outputs = _Ports("outputs", [_MediaOutput(name) for name in behind.spec.outputs])
+        self.outputs = _Ports(
+            "outputs", [_MediaOutput(name, behind) for name in behind.spec.outputs]
+        )
         return self
 
     def call(self, first: Any, second: Any, time_out: float | None = None) -> tuple[Any, ...]:

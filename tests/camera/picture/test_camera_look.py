@@ -12,6 +12,7 @@ from harness.camera.picture import caption
 from harness.camera.picture.lens import Fisheye
 from harness.camera.picture.scene import Box, Scene, SceneSpec
 from harness.errors import InputError
+from harness.record.glyph import glyph
 from harness.scenario.look import (
     BICYCLE,
     FOG,
@@ -154,9 +155,9 @@ def test_writing() -> None:
     plate = caption.plate_height_px(360)
     assert (image[:-plate] == 90).all()
     assert set(np.unique(image[-plate:])) == {16, 235}
-    rows = ["".join(" #"[int(dot)] for dot in row).rstrip() for row in caption.glyph("T")]
+    rows = ["".join(" #"[int(dot)] for dot in row).rstrip() for row in glyph("T")]
     assert rows == ["#####", *["  #"] * 6]
-    assert (caption.glyph("ß") == caption.glyph("?")).all()
+    assert (glyph("ß") == caption.glyph("?")).all()
     assert caption.clock_text(3_723_045_678) == "01:02:03.045"
     caption.draw(image, "W" * 500)  # what does not fit is cut
     shown = scene(Look(clock=True), objects=0)
