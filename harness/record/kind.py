@@ -55,6 +55,7 @@ REMOVED = "app.removed"  # instance
 LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's logs; a camera
 # node's (source `app/<instance>`) with camera, instance too, whenever it says something new
 
+PORT_OPENED = "port.opened"  # instance, node, address (of the appliance), port, container_port
 DISPLAY_OWNER = "display.owner"  # instance that has the HDMI output from now on, or None
 DISPLAY_SNAPSHOT = "display.snapshot"  # instance, file (in the run's `display/`), why
 DISPLAY_PAGE = "display.page"  # url: where the screens can be watched while it runs (`scenario`)

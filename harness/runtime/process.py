@@ -1,7 +1,8 @@
 """One application process: started, listened to, stopped, and never left behind.
 
 The process leads its own process group; the group is killed when the process ends, the process
-is killed when the harness dies (`launch`). Its environment holds what the container's would.
+is killed when the harness dies. Where bubblewrap is there it runs in a sandbox (`sandbox`), else
+in a mount namespace of its own (`launch`). Its environment holds what the container's would.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import harness
 from harness.errors import CapabilityMissing, Corrupt, EngineError
 from harness.runtime import control
 from harness.runtime.console import Console
+from harness.runtime.sandbox import Isolation, Maker, etc_files
+from harness.runtime.sandbox import command as sandboxed
 from harness.runtime.screen import PictureReader
 from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, CameraInput, ModelFile
 
@@ -34,9 +37,26 @@ CONSOLE = "console_output.log"
 CODE_LOGS = "code"  # what the application sees as /opt/aws/panorama/logs
 CLOSE_CAMERAS_S = 1.5  # how long an application may take to close its cameras before SIGTERM
 DRAIN_S = 2.0  # how long output is still read after the end, if a stray child holds it open
+SIGNALLED = 128
 _READ_BYTES = 1 << 16
 _LINE_BYTES_MAX = 1 << 20
 _HERE = Path(__file__).parent
+
+
+class _Pipes:
+    """Between the harness and an application, as (reading, writing) ends."""
+
+    def __init__(self) -> None:
+        self.telemetry, self.output, self.display = os.pipe(), os.pipe(), os.pipe()
+        self.control = os.pipe()
+
+    def close_theirs(self) -> None:
+        for fd in (self.telemetry[1], self.output[1], self.display[1], self.control[0]):
+            os.close(fd)
+
+    def close_ours(self) -> None:
+        for fd in (self.telemetry[0], self.output[0], self.display[0], self.control[1]):
+            os.close(fd)
 
 
 class Application:
@@ -52,6 +72,8 @@ class Application:
         self._console: Console | None = None
         self._watch: asyncio.Task[int] | None = None
         self._control_fd = -1
+        self._maker: Maker | None = None
+        self._inner_pid = 0  # of the application in its sandbox, where it has one
         self._sdk_up = False
         self._cameras_closed = asyncio.Event()
 
@@ -60,59 +82,104 @@ class Application:
         spec: ApplicationSpec,
         on_telemetry: Callable[[dict[str, Any]], None],
         on_picture: Callable[[bytes], object] = lambda _jpeg: None,
+        isolation: Isolation | None = None,
     ) -> None:
         """Start the process. `on_telemetry` gets each message, in the event loop, as a dict.
 
-        `on_picture` gets each picture for the screen, JPEG, while `show` asks for some.
-
-        `harness.runtime.telemetry.parse` makes it typed. Raises `Corrupt` when the container's
-        files lack the entry, `CapabilityMissing` when this machine lacks the entry's program.
+        `harness.runtime.telemetry.parse` makes it typed. `on_picture` gets each picture for the
+        screen, JPEG, while `show` asks for some. Without `isolation` the application only gets
+        its paths (`launch`). Raises `Corrupt` when the container's files lack the entry,
+        `CapabilityMissing` when this machine lacks the entry's program.
         """
         if self._process is not None:
             raise EngineError("this application ran before", hint="make a new Application")
         command = _command(spec)
         for directory in (spec.storage, spec.logs / CODE_LOGS):
             directory.mkdir(parents=True, exist_ok=True)
-        telemetry_read, telemetry_write = os.pipe()
-        output_read, output_write = os.pipe()
-        control_read, self._control_fd = os.pipe()
-        display_read, display_write = os.pipe()
+        pipes = _Pipes()
         try:
             with tempfile.TemporaryFile() as file:
                 file.write(spec.to_json())
                 file.flush()
-                files = (file.fileno(), telemetry_write, control_read, display_write)
-                self._process = await asyncio.create_subprocess_exec(
-                    *_launcher(spec),
-                    *command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output_write,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=files,
-                    env=_environment(spec, files),
-                    start_new_session=True,
-                )
+                process = await self._spawn(spec, command, pipes, file.fileno(), isolation)
         except BaseException:
-            for fd in (telemetry_read, output_read, display_read, self._control_fd):
-                os.close(fd)
+            pipes.close_ours()
+            if self._maker is not None:
+                self._maker.close()
             raise
         finally:
-            for fd in (telemetry_write, output_write, control_read, display_write):
-                os.close(fd)
+            pipes.close_theirs()
+        self._process = process
+        self._control_fd = pipes.control[1]
         self._console = Console(spec.logs / CONSOLE)
         self._watch = asyncio.create_task(
             self._run(
-                self._process,
-                self._copy_output(output_read),
-                self._listen(telemetry_read, on_telemetry),
-                _look(display_read, on_picture),
+                process,
+                self._copy_output(pipes.output[0]),
+                self._listen(pipes.telemetry[0], on_telemetry),
+                _look(pipes.display[0], on_picture),
             ),
             name=f"application {spec.instance}",
         )
+        if isolation is not None:
+            await self._enter(isolation)
+
+    async def _spawn(
+        self,
+        spec: ApplicationSpec,
+        command: list[str],
+        pipes: _Pipes,
+        spec_fd: int,
+        isolation: Isolation | None,
+    ) -> asyncio.subprocess.Process:
+        files = (spec_fd, pipes.telemetry[1], pipes.control[0], pipes.display[1])
+        with contextlib.ExitStack() as stack:
+            extra: tuple[int, ...] = ()
+            launcher = _launcher(spec)
+            if isolation is not None:
+                self._maker = Maker()
+                etc = stack.enter_context(etc_files())
+                theirs = self._maker.theirs.fileno()
+                extra = (theirs, *etc.values())
+                launcher = sandboxed(isolation.program, spec, spec.logs / CODE_LOGS, etc, theirs)
+            return await asyncio.create_subprocess_exec(
+                *launcher,
+                *command,
+                stdin=subprocess.DEVNULL,
+                stdout=pipes.output[1],
+                stderr=subprocess.STDOUT,
+                pass_fds=(*files, *extra),
+                env=_environment(spec, files),
+                start_new_session=True,
+            )
+
+    async def _enter(self, isolation: Isolation) -> None:
+        """Bring in what the application may reach, then let it run."""
+        assert self._maker is not None
+        try:
+            self._inner_pid = await self._maker.up()
+            await isolation.enter(self._maker)
+            self._maker.go()
+        except BaseException as error:
+            self.kill()
+            await self.wait()
+            if isinstance(error, EngineError):
+                raise EngineError(f"{error}: {self.error_line or 'it says nothing'}") from None
+            raise
 
     @property
     def pid(self) -> int:
-        """Of the process, which is also its process group. Raises `EngineError` before start."""
+        """Of the application's first process. Raises `EngineError` before start."""
+        return self._inner_pid or self._started().pid
+
+    @property
+    def spawned(self) -> bool:
+        """There is a process, or was."""
+        return self._process is not None
+
+    @property
+    def outer_pid(self) -> int:
+        """Of the process that all of the application's processes descend from."""
         return self._started().pid
 
     @property
@@ -137,8 +204,12 @@ class Application:
         return await asyncio.shield(self._watch)
 
     async def stop(self, grace_s: float = 10.0) -> int:
-        """Close its cameras, then SIGTERM, then after `grace_s` SIGKILL, all to the group."""
-        process = self._started()
+        """Close its cameras, then SIGTERM, then after `grace_s` SIGKILL.
+
+        Without isolation all of its process group gets them; in a sandbox its first process gets
+        SIGTERM, and all of them end with that.
+        """
+        self._started()
         assert self._watch is not None
         if self._sdk_up and not self._watch.done():
             with contextlib.suppress(OSError):
@@ -147,7 +218,7 @@ class Application:
                 async with asyncio.timeout(CLOSE_CAMERAS_S):
                     await self._cameras_closed.wait()
         if not self._watch.done():
-            _signal_group(process, signal.SIGTERM)
+            self._signal(signal.SIGTERM)
             await asyncio.wait([self._watch], timeout=grace_s)
         self.kill()
         return await self.wait()
@@ -172,7 +243,14 @@ class Application:
     def kill(self) -> None:
         """SIGKILL to the whole group, at once; `wait` tells when it is over."""
         if self._watch is not None and not self._watch.done():
-            _signal_group(self._started(), signal.SIGKILL)
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._inner_pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._inner_pid, number)
+        else:
+            _signal_group(self._started(), number)
 
     def _started(self) -> asyncio.subprocess.Process:
         if self._process is None:
@@ -188,7 +266,7 @@ class Application:
         try:
             async with asyncio.TaskGroup() as group:
                 readers = [group.create_task(one) for one in reading]
-                code = await process.wait()
+                code = self._code(await process.wait())
                 _signal_group(process, signal.SIGKILL)
                 await asyncio.wait(readers, timeout=DRAIN_S)
                 for reader in readers:
@@ -198,9 +276,15 @@ class Application:
             await process.wait()
             os.close(self._control_fd)
             self._cameras_closed.set()
+            if self._maker is not None:
+                self._maker.close()
             if self._console is not None:
                 self._console.close()
         return code
+
+    def _code(self, code: int) -> int:
+        """As of a child; a sandbox tells of a signal as shells do, 128 above its number."""
+        return SIGNALLED - code if self._maker is not None and code > SIGNALLED else code
 
     async def _copy_output(self, output_fd: int) -> None:
         assert self._console is not None

@@ -61,9 +61,13 @@ async def fetch(environment: Any, token: str | None = None) -> tuple[int, Any]:
         return answer.status, await answer.json()
 
 
+async def as_it_is(port: int) -> int:
+    return port
+
+
 async def test_an_sdk_finds_the_credentials_by_itself(uplink: Uplink) -> None:
     endpoint = RoleEndpoint(uplink, URL)  # type: ignore[arg-type]
-    environment = await endpoint.start("http://127.0.0.1:9")
+    environment = await endpoint.start("http://127.0.0.1:9", as_it_is)
     try:
         provider = ContainerProvider(dict(environment))
         found = await asyncio.to_thread(provider.load)
@@ -79,7 +83,7 @@ async def test_an_sdk_finds_the_credentials_by_itself(uplink: Uplink) -> None:
 
 async def test_only_the_application_gets_them(uplink: Uplink) -> None:
     endpoint = RoleEndpoint(uplink, URL)  # type: ignore[arg-type]
-    environment = await endpoint.start("http://127.0.0.1:9")
+    environment = await endpoint.start("http://127.0.0.1:9", as_it_is)
     assert (await fetch(environment, "another token"))[0] == 401
     assert uplink.asked == []
     for error, status in ((PeerRefused("403"), 403), (LinkDown("gone"), 503)):

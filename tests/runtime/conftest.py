@@ -17,6 +17,8 @@ from harness.runtime.process import Application, ApplicationSpec, CameraInput, M
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from harness.runtime.sandbox import Isolation
+
 TIMEOUT_S = 15.0
 PEOPLE_COUNTER = Path(__file__).parents[2] / "fixtures/apps/people-counter"
 
@@ -81,6 +83,7 @@ class Applications:
         models: tuple[ModelFile, ...] = (),
         entry: tuple[str, ...] = ("python3", "/panorama/application.py"),
         paused: tuple[str, ...] = (),
+        isolation: Isolation | None = None,
     ) -> Running:
         home = self.directory / f"app{len(self.started)}"
         (home / "root/panorama").mkdir(parents=True)
@@ -101,7 +104,7 @@ class Applications:
             paused=paused,
         )
         running = Running(Application(), spec)
-        await running.application.start(spec, running.hear)
+        await running.application.start(spec, running.hear, isolation=isolation)
         self.started.append(running)
         return running
 

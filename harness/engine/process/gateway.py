@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 Address: TypeAlias = tuple[str, int]
+Pair: TypeAlias = "tuple[socket.socket, socket.socket]"
 Ports: TypeAlias = tuple[int, int]  # of media, and of reports about it
 
 BUFFER_BYTES = 4 << 20  # what the system grants of it
@@ -46,14 +47,18 @@ class _Relay:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, host: str, audible: Callable[[], bool]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        host: str,
+        audible: Callable[[], bool],
+        pair: Callable[[], Pair] | None,
     ) -> None:
         self._loop = loop
         self._audible = audible
         self.outer = bind_pair(host)
         self.inner: tuple[socket.socket, socket.socket] = self.outer
         try:
-            self.inner = bind_pair(host)
+            self.inner = pair() if pair is not None else bind_pair(host)
             self.outer[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         except OSError:
             self.close()
@@ -97,7 +102,10 @@ class Gateway:
         host: str,
         camera: str,
         audible: Callable[[], bool],
+        pair: Callable[[], Pair] | None = None,
     ) -> None:
+        """`pair` makes the sockets that face the reader, where it has a network of its own."""
+        self._pair = pair
         self._loop = loop
         self._host = host
         self._camera = camera
@@ -138,7 +146,7 @@ class Gateway:
         if theirs is None or len(self._open) + len(self._asked) >= RELAYS_MAX:
             return message
         try:
-            relay = _Relay(self._loop, self._host, self._audible)
+            relay = _Relay(self._loop, self._host, self._audible, self._pair)
         except OSError:
             return message  # no ports left: media goes directly, as if there were no gateway
         self._asked[_sequence(message)] = relay, theirs

@@ -21,10 +21,13 @@ from harness.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from harness.runtime.sandbox import Sockets
+
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, zero seconds, so that close() sends RST
 FAULT = "fault"  # who breaks a link, unless it is said
 BACKLOG = 128
 BUFFER_BYTES = 1 << 18
+INSIDE_FIRST_PORT = 20_000  # in a network where nothing else listens
 REFUSED_LOOK_S = 0.2  # how often a target that refused is tried
 
 
@@ -113,7 +116,7 @@ class _Inner(_Half):
         outer = _Half(self.link)
         try:
             await self.link.audible.wait()
-            await asyncio.get_running_loop().create_connection(lambda: outer, *self.target)
+            await self.link.connect(lambda: outer, self.target)
             await self.link.audible.wait()  # silence may have fallen meanwhile
         except OSError as error:
             self.reset()
@@ -149,6 +152,10 @@ class Link:
     relay has to accept before it knows whether its target would: once a target has refused, it
     refuses as well, until the target accepts again.
 
+    With `inside` the one who uses the link has a network of its own: ports are given out at once
+    and opened there by `enter`, which brings what makes sockets in it. With `reach` the targets
+    are in such a network.
+
     `opened` is called with (target, local address) of every connection made to a target, which
     is how a server's peer address can be told to belong to this link.
     """
@@ -160,6 +167,8 @@ class Link:
         opened: Callable[[tuple[str, int], tuple[str, int]], None] = lambda _t, _a: None,
         *,
         media: bool = False,
+        inside: bool = False,
+        reach: Sockets | None = None,
     ) -> None:
         self.group = group
         self.host = host
@@ -168,17 +177,22 @@ class Link:
         self.halves: set[_Half] = set()
         self._silencers: set[str] = set()
         self._breakers: set[str] = set()
+        self._beyond = reach
+        self._inside = inside
+        self._sockets: Sockets | None = None
         self.audible = asyncio.Event()
         self.audible.set()
         self._ports: dict[tuple[str, int], int] = {}
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
         self._dialling: set[asyncio.Task[None]] = set()
 
-    async def port(self, host: str, port: int) -> int:
-        """The local port that leads to host:port; opened at its first use."""
+    async def port(self, host: str, port: int, at: int = 0) -> int:
+        """The local port that leads to host:port; opened at its first use, as `at` if given."""
         target = (host, port)
-        if target not in self._ports:
-            sock = self._socket(0)
+        if target not in self._ports and self._inside and self._sockets is None:
+            self._ports[target] = at or INSIDE_FIRST_PORT + len(self._ports)
+        elif target not in self._ports:
+            sock = self._socket(at)
             self._ports[target] = sock.getsockname()[1]
             if self.broken:
                 sock.close()  # `restore` opens it
@@ -196,6 +210,13 @@ class Link:
         await self.audible.wait()
         _, writer = await asyncio.open_connection(host, port)
         writer.transport.abort()
+
+    async def enter(self, sockets: Sockets) -> None:
+        """The user's network is there: open what was given out. Raises `EngineError`."""
+        self._sockets = sockets
+        for target, port in self._ports.items():
+            if not self.broken:
+                await self._listen(target, self._socket(port))
 
     @property
     def hushed(self) -> bool:
@@ -250,7 +271,8 @@ class Link:
     def gateway(self, camera: str) -> Gateway:
         """For a connection to `camera`."""
         loop = asyncio.get_running_loop()
-        return Gateway(loop, self.host, camera, lambda: not self.hushed)
+        pair = self._sockets.datagrams if self._sockets is not None else None
+        return Gateway(loop, self.host, camera, lambda: not self.hushed, pair)
 
     def refused_by(self, target: tuple[str, int]) -> None:
         """`target` refuses connections, so its port here does too."""
@@ -265,10 +287,10 @@ class Link:
             await asyncio.sleep(REFUSED_LOOK_S)
             await self.audible.wait()
             try:
-                _, writer = await asyncio.open_connection(*target)
+                transport = await self.connect(asyncio.Protocol, target)
             except OSError:
                 continue
-            writer.transport.abort()
+            transport.abort()
             if not self.broken and target not in self._servers:
                 await self._listen(target, self._socket(self._ports[target]))
 
@@ -284,14 +306,35 @@ class Link:
         task.add_done_callback(self._dialling.discard)
         return task
 
+    async def connect(
+        self, protocol: Callable[[], asyncio.Protocol], target: tuple[str, int]
+    ) -> asyncio.Transport:
+        """Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        if self._beyond is None:
+            return (await loop.create_connection(protocol, *target))[0]
+        sock = self._beyond.stream()
+        try:
+            await loop.sock_connect(sock, target)
+        except BaseException:
+            sock.close()
+            raise
+        return (await loop.create_connection(protocol, sock=sock))[0]
+
     def _socket(self, port: int) -> socket.socket:
+        try:
+            return self._sockets.listen(port) if self._sockets is not None else self._own(port)
+        except OSError as error:
+            raise EngineError(f"link: port {port} cannot be opened: {error}") from None
+
+    def _own(self, port: int) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((self.host, port))
-        except OSError as error:
+        except OSError:
             sock.close()
-            raise EngineError(f"link: port {port} cannot be opened again: {error}") from None
+            raise
         return sock
 
     async def _listen(self, target: tuple[str, int], sock: socket.socket) -> None:

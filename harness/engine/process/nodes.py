@@ -24,12 +24,13 @@ from harness.engine.process.link import Link
 from harness.engine.process.role import RoleEndpoint
 from harness.engine.process.tally import Tally
 from harness.engine.wiring import CABLE
-from harness.errors import Corrupt, PeerError, PeerRefused, PeerTimeout
+from harness.errors import Corrupt, EngineError, PeerError, PeerRefused, PeerTimeout
 from harness.record import camera_log, kind
 from harness.runtime import telemetry
 from harness.runtime.console import Console
 from harness.runtime.control import Login
 from harness.runtime.process import CODE_LOGS, CONSOLE, Application
+from harness.runtime.sandbox import Isolation, bubblewrap
 from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
 from harness.runtime.tail import Tail
 from harness.runtime.unpack import unpack
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
     from harness.appliance.effect import StartNode
     from harness.camera.serve.live import Camera
     from harness.engine.process.machine import Machine
+    from harness.runtime.sandbox import Sockets
 
 START_TIMEOUT_S = 60.0
 WINDOW_S = 1.0
 GRACE_S = 5.0
 CLOSE_GRACE_S = 1.0
 REGION = "us-east-1"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(eq=False)
@@ -57,8 +60,10 @@ class Node:
     code: str
     machine: Machine
     mailbox: str
-    link: Link
+    link: Link  # to cameras
+    cloud: Link  # to its role's credentials and the service, by way of the appliance's uplink
     directory: Path
+    doors: Link | None = None  # its inbound ports
     has_display: bool = False
     application: Application = field(default_factory=Application)
     role: RoleEndpoint | None = None
@@ -79,7 +84,9 @@ class Node:
         """Give back what it holds outside its process."""
         for log in self.logs.values():
             log.close()
-        await self.link.close()
+        for link in (self.link, self.cloud, self.doors):
+            if link is not None:
+                await link.close()
         if self.role is not None:
             await self.role.close()
 
@@ -110,6 +117,7 @@ class Nodes:
         self._nodes: dict[tuple[str, str], Node] = {}  # by instance and code node
         self._withheld: set[str] = set()  # cameras whose credentials cannot be fetched
         self._starts = 0
+        self._addresses: dict[str, int] = {}
 
     async def start(self, machine: Machine, request: StartNode) -> None:
         """Returns when the application's SDK is up. Raises `PeerError` naming why it is not."""
@@ -128,10 +136,18 @@ class Nodes:
         self._starts += 1
         directory = self.directory / f"{self.name(request.instance)}-{self._starts}"
         peers: set[tuple[str, int]] = set()
-        link = Link(self.group, opened=lambda _target, address: peers.add(address), media=True)
+        program, why_not = bubblewrap()
+        inside = program is not None
+        link = Link(
+            self.group,
+            opened=lambda _target, address: peers.add(address),
+            media=True,
+            inside=inside,
+        )
         if not machine.wiring.cameras:
             link.hush(by=CABLE)
-        node = Node(request.instance, code.node, machine, request.mailbox, link, directory)
+        cloud = Link(self.group, inside=inside)
+        node = Node(request.instance, code.node, machine, request.mailbox, link, cloud, directory)
         self._nodes[node.instance, node.code] = node
         try:
             spec = await self._spec(node, request, resolved, code)
@@ -144,17 +160,67 @@ class Nodes:
             streams = {"console_output": spec.logs / CONSOLE, **logs}
             node.tail = Tail(streams, node.code, spec.logs / CODE_LOGS)
             node.has_display = bool(spec.displays)
+            routes = [route for route in resolved.routes if route.node == code.node]
             await node.application.start(
                 self._as_fetched(spec),
                 lambda message: self._take(node, message),
                 lambda jpeg: self.hdmi.picture(machine.name, node, jpeg),
+                Isolation(program, lambda sockets: self._enter(node, routes, sockets))
+                if program is not None
+                else None,
             )
-        except BaseException:
+            if program is None:
+                self._tell_unisolated(node, why_not)
+                await self._open(node, routes, None)
+        except BaseException as error:
             self._nodes.pop((node.instance, node.code), None)
             await self._clear(node)
+            if isinstance(error, EngineError):  # its sandbox or its ports, which are its own
+                name = self.name(node.instance)
+                raise PeerRefused(f"application {name} did not start: {error}") from None
             raise
         node.watch = self.group.create_task(self._watch(node))
         await self._until_started(node)
+
+    async def _enter(self, node: Node, routes: Iterable[graph.Route], sockets: Sockets) -> None:
+        """All that the application reaches and is reached by, before its first instruction."""
+        await node.link.enter(sockets)
+        await node.cloud.enter(sockets)
+        await self._open(node, routes, sockets)
+
+    async def _open(
+        self, node: Node, routes: Iterable[graph.Route], sockets: Sockets | None
+    ) -> None:
+        """The inbound ports that package, manifest and override document agree on."""
+        address = self._address(node.machine)
+        for route in routes:
+            if node.doors is None:
+                node.doors = Link(self.group, host=address, reach=sockets)
+            try:
+                await node.doors.port(LOOPBACK, route.container_port, at=route.host_port)
+            except EngineError as error:
+                raise PeerRefused(f"inbound port {route.host_port}: {error}") from None
+            values = {
+                "instance": node.instance,
+                "node": node.code,
+                "address": address,
+                "port": route.host_port,
+                "container_port": route.container_port,
+            }
+            self.note(node.machine.source, kind.PORT_OPENED, values)
+
+    def _address(self, machine: Machine) -> str:
+        """Every appliance has an address of its own, as all of them may open the same ports."""
+        number = self._addresses.setdefault(machine.name, len(self._addresses) + 1)
+        return f"127.0.{1 + number // 256}.{number % 256}"
+
+    def _tell_unisolated(self, node: Node, why: str) -> None:
+        values = {
+            "stream": "syslog",
+            "line": f"application {self.name(node.instance)} is not isolated: {why}",
+            "instance": node.instance,
+        }
+        self.note(node.machine.source, kind.LOG_LINE, values)
 
     async def _until_started(self, node: Node) -> None:
         assert node.watch is not None
@@ -214,7 +280,7 @@ class Nodes:
 
     async def _clear(self, node: Node) -> None:
         await node.leave()
-        if node.tally is not None and node.watch is not None:
+        if node.tally is not None and node.application.spawned:
             node.tally.account()
         await asyncio.to_thread(shutil.rmtree, node.directory, True)
 
@@ -375,7 +441,9 @@ class Nodes:
         if not document.get("role"):
             return {}
         node.role = RoleEndpoint(node.machine.uplink, document["credentials"])
-        return await node.role.start(document["endpoint"])
+        return await node.role.start(
+            document["endpoint"], lambda port: node.cloud.port(LOOPBACK, port)
+        )
 
     async def _camera(
         self, node: Node, document: Mapping[str, Any], camera: graph.Camera

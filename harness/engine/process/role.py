@@ -19,7 +19,7 @@ from aiohttp import web
 from harness.errors import PeerError, PeerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from harness.engine.process.uplink import Uplink
 
@@ -36,13 +36,18 @@ class RoleEndpoint:
         self._token = secrets.token_urlsafe(32)
         self._stack = AsyncExitStack()
 
-    async def start(self, endpoint: str) -> Mapping[str, str]:
+    async def start(
+        self, endpoint: str, reach: Callable[[int], Awaitable[int]]
+    ) -> Mapping[str, str]:
         """The environment that tells an SDK where everything is.
+
+        `reach` says as which port the application reaches a local one.
 
         `endpoint` is the service's; the application reaches it by way of the appliance's link.
         """
         parts = urlsplit(endpoint)
         local = await self._uplink.link.port(parts.hostname or "", parts.port or 443)
+        seen = await reach(local)
         served = web.Application()
         served.router.add_get("/credentials", self._answer)
         runner = web.AppRunner(served, access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -50,11 +55,11 @@ class RoleEndpoint:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        port = runner.addresses[0][1]
+        port = await reach(runner.addresses[0][1])
         return {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/credentials",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": self._token,
-            "AWS_ENDPOINT_URL": parts._replace(netloc=f"{self._uplink.link.host}:{local}").geturl(),
+            "AWS_ENDPOINT_URL": parts._replace(netloc=f"{self._uplink.link.host}:{seen}").geturl(),
         }
 
     async def close(self) -> None:
