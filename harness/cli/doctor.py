@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.running import INVOLVED, versions
 from harness.errors import CapabilityMissing, EngineError
+from harness.runtime.sandbox import bubblewrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ def examine() -> list[Capability]:
         _disk,
         _cores,
         _docker,
+        _sandbox,
         _mosquitto,
     )
     return [check() for check in checks] + [_program(name) for name in OPTIONAL]
@@ -70,6 +72,12 @@ def report(*, as_json: bool) -> int:
             print(f"{word:8}{one.name:12}{one.detail}{hint}")
     missing = any(one.required and not one.ok for one in found)
     return CapabilityMissing.exit_code if missing else 0
+
+
+def _sandbox() -> Capability:
+    path, why = bubblewrap()
+    hint = "install bubblewrap; without it applications are not isolated from this machine"
+    return Capability("sandbox", path is not None, path or why, hint, required=False)
 
 
 def _python() -> Capability:

@@ -186,8 +186,16 @@ def _build(directory: Path, kind: str, target: Path) -> tuple[dict[str, Any], di
 
 
 def source_files(source: Path) -> dict[str, Path]:
-    """What of `src/` goes into the container's `/panorama`: all but caches and Dockerfile."""
-    return {
+    """What of `src/` goes into the container's `/panorama`: all but caches and Dockerfile.
+
+    `requirements.txt` and `wheels/` may lie beside it, as a Dockerfile would use them.
+    """
+    beside = {
+        f"panorama/{path.relative_to(source.parent).as_posix()}": path
+        for path in (source.parent / "requirements.txt", *source.parent.glob("wheels/*.whl"))
+        if path.is_file()
+    }
+    return beside | {
         f"panorama/{path.relative_to(source).as_posix()}": path
         for path in sorted(source.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts and path.name != "Dockerfile"

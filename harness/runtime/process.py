@@ -371,6 +371,7 @@ def _command(spec: ApplicationSpec) -> list[str]:
 
 def _environment(spec: ApplicationSpec, files: tuple[int, ...]) -> dict[str, str]:
     ours = Path(harness.__file__).parent.parent
+    paths = [_HERE / "sdk", *([spec.packages] if spec.packages else []), ours]
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp",
@@ -378,7 +379,7 @@ def _environment(spec: ApplicationSpec, files: tuple[int, ...]) -> dict[str, str
         "AWS_REGION": spec.region,
         "AWS_EC2_METADATA_DISABLED": "true",  # no credentials but those of the role
         **spec.environment,
-        "PYTHONPATH": f"{_HERE / 'sdk'}:{ours}",
+        "PYTHONPATH": ":".join(map(str, paths)),
         "PYTHONUNBUFFERED": "1",
         FILES_VARIABLE: ":".join(map(str, files)),
     }

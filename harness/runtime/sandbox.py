@@ -196,6 +196,8 @@ def _ours(spec: ApplicationSpec) -> Iterator[Path]:
     yield from (path for path in usual if not path.is_relative_to("/usr"))
     yield Path(harness.__file__).parent
     yield from (model.path.parent for model in spec.models)
+    if spec.packages is not None:
+        yield spec.packages
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ class ApplicationSpec:
     `displays` those of them that the HDMI output shows, `inputs` its media input ports (those
     with cameras need not be named). Camera nodes in `paused` deliver nothing until told to
     (`control`). `environment` is set for the process beside what every container has: where an
-    AWS SDK finds the credentials of its role.
+    AWS SDK finds the credentials of its role. `packages` are the Python packages it asked for.
     """
 
     instance: str
@@ -75,6 +75,7 @@ class ApplicationSpec:
     inputs: tuple[str, ...] = ()
     displays: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
+    packages: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -93,6 +94,7 @@ class ApplicationSpec:
             **{
                 **values,
                 **{name: Path(values[name]) for name in ("root", "storage", "logs")},
+                "packages": Path(values["packages"]) if values["packages"] else None,
                 **{name: tuple(values[name]) for name in _TUPLES},
                 "cameras": tuple(CameraInput(**camera) for camera in values["cameras"]),
                 "models": tuple(models),

@@ -29,7 +29,9 @@ from harness.record import camera_log, kind
 from harness.runtime import telemetry
 from harness.runtime.console import Console
 from harness.runtime.control import Login
+from harness.runtime.guard import memory_max_bytes, usage, verdict
 from harness.runtime.process import CODE_LOGS, CONSOLE, Application
+from harness.runtime.requirements import installed
 from harness.runtime.sandbox import Isolation, bubblewrap
 from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
 from harness.runtime.tail import Tail
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 60.0
 WINDOW_S = 1.0
+GUARD_S = 0.5
 GRACE_S = 5.0
 CLOSE_GRACE_S = 1.0
 REGION = "us-east-1"
@@ -252,6 +255,7 @@ class Nodes:
     async def _watch(self, node: Node) -> None:
         """Windows while it runs; its end is told to the appliance and accounted for."""
         ending = self.group.create_task(node.application.wait())
+        guarding = self.group.create_task(self._guard(node))
         try:
             while not ending.done():
                 await asyncio.wait({ending}, timeout=WINDOW_S)
@@ -261,6 +265,7 @@ class Nodes:
             code = ending.result()
         finally:
             ending.cancel()
+            guarding.cancel()
         if self._nodes.get((node.instance, node.code)) is node:
             del self._nodes[node.instance, node.code]
         self.hdmi.stopped(node.machine.name, node)
@@ -270,6 +275,19 @@ class Nodes:
             values = {"instance": node.instance, "line": reason, "code": code}
             self.note(f"app/{self.name(node.instance)}", kind.APP_ERROR, values)
             node.machine.deliver(node.mailbox, NodeEnded(node.instance, code, reason))
+
+    async def _guard(self, node: Node) -> None:
+        """Kill an application that would take this machine with it."""
+        most = memory_max_bytes(node.machine.profile.memory_bytes)
+        while True:
+            await asyncio.sleep(GUARD_S)
+            used = await asyncio.to_thread(usage, node.application.outer_pid, most)
+            line = verdict(used, node.application.pid, most)
+            if line is not None:
+                node.application.kill()
+                values = {"stream": "kern_log", "line": line, "instance": node.instance}
+                self.note(node.machine.source, kind.LOG_LINE, values)
+                return
 
     async def _ship(self, node: Node) -> None:
         """What the application said since the last time, to the appliance's logs agent."""
@@ -433,6 +451,7 @@ class Nodes:
             logs=state / "logs",
             region=REGION,
             paused=request.paused,
+            packages=await asyncio.to_thread(installed, root / "panorama"),
             environment=await self._role(node, document),
         )
 
