@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from math import exp, hypot, sqrt
 from statistics import NormalDist
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.calibration.case import LATENCY, REFERENCE_SOFTWARE, THROUGHPUT
 from harness.calibration.interval import slice_of
-from harness.calibration.observation import CPU_TIME, POWER, TAIL, TIME
+from harness.calibration.observation import CPU_TIME, DEVICES, POWER, SLOWER_MODES, TAIL, TIME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from harness.calibration.case import Case
     from harness.calibration.design import Subject
     from harness.calibration.model import Model
+    from harness.jetson.hardware import Hardware, PowerMode
 
 QUANTILE_90 = NormalDist().inv_cdf(0.9)
 BATCH_BEYOND = 2.0  # times the largest batch measured
@@ -116,6 +118,15 @@ def logarithms(model: Model, quantity: str, subjects: Sequence[Subject]) -> list
         Logarithm(float(mean), float(deviation * reach))
         for mean, deviation, reach in zip(means, deviations, reaches, strict=True)
     ]
+
+
+def measured_as(model: Model, hardware: Hardware, mode: PowerMode) -> str:
+    """The name under which most measurements of the module go; its own when there are none."""
+    names = [device for device, profile in DEVICES.items() if profile == hardware.name]
+    slower = [device for device in names if SLOWER_MODES.get(device) == mode.name]
+    usual = [device for device in names if device not in SLOWER_MODES]
+    counts = Counter(one.case.device for one in model.observations[TIME])
+    return max(slower or usual or [hardware.name], key=lambda device: counts[device])
 
 
 def _known_as(case: Case) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,20 +17,20 @@ from harness.calibration.library import performance_folder, read_network
 from harness.calibration.measurement import read_measurements
 from harness.calibration.model import FILE, Data, Model, load, write
 from harness.calibration.model import fit as fit_model
-from harness.calibration.observation import DEVICES, SLOWER_MODES, TIME, observe
+from harness.calibration.observation import observe
 from harness.calibration.onnx_work import describe as describe_onnx
-from harness.calibration.predict import Estimate, Prediction
+from harness.calibration.predict import Estimate, Prediction, measured_as
 from harness.calibration.predict import predict as predict_case
 from harness.errors import InputError
 from harness.jetson.hardware import power_mode
-from harness.scenario import ProfileLibrary, appliance_profile
+from harness.scenario import ProfileLibrary, appliance_profile, shipped_hardware
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.calibration.observation import Unusable
     from harness.calibration.score import Line, Scored
-    from harness.jetson.hardware import Hardware, PowerMode
+    from harness.jetson.hardware import Hardware
     from harness.jetson.network import Network
     from harness.jetson.profile import Profile
 
@@ -51,18 +50,6 @@ class Asked:
     batch: int
     engine: str
     software: str
-
-
-def shipped_hardware() -> dict[str, Hardware]:
-    """The modules of all appliance profiles that say what they are made of."""
-    library = ProfileLibrary(Path(__file__).parent)
-    found: dict[str, Hardware] = {}
-    for name in library.known("appliances"):
-        path = library.find("appliances", name)
-        hardware = appliance_profile(path).hardware if path else None
-        if hardware is not None:
-            found[name] = hardware
-    return found
 
 
 def predict(asked: Asked, *, as_json: bool) -> int:
@@ -97,7 +84,7 @@ def case_of(model: Model, asked: Asked) -> Case:
             f"no measurement was made with {software!r}", hint=f"one of {', '.join(sorted(known))}"
         )
     return Case(
-        device=_device(model, hardware, mode),
+        device=measured_as(model, hardware, mode),
         hardware=hardware,
         mode=mode,
         network=_network(model, asked.network, asked.size),
@@ -129,15 +116,6 @@ def _hardware(name: str) -> Hardware:
             f"profile {name}: no `hardware`", hint="`harness schema appliance` prints its keys"
         )
     return hardware
-
-
-def _device(model: Model, hardware: Hardware, mode: PowerMode) -> str:
-    """The name under which most measurements of the module go; its own when there are none."""
-    names = [device for device, profile in DEVICES.items() if profile == hardware.name]
-    slower = [device for device in names if SLOWER_MODES.get(device) == mode.name]
-    usual = [device for device in names if device not in SLOWER_MODES]
-    counts = Counter(one.case.device for one in model.observations[TIME])
-    return max(slower or usual or [hardware.name], key=lambda device: counts[device])
 
 
 def _network(model: Model, name: str, size: str) -> Network:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.calibration.model import load
 from harness.calibration.predict import predict
-from harness.cli.jetson_model import Asked, case_of, profile_of, shipped_hardware
+from harness.cli.jetson_model import Asked, case_of, profile_of
 from harness.errors import InputError
 from harness.jetson.heat import Heat, after, governed
 from harness.jetson.load import Load, Settled, Stream, Work, settle
+from harness.scenario import shipped_hardware
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.judge.check.frames import ACCOUNT_PARTS, detection_counts
-from harness.judge.reading import name_of
+from harness.judge.reading import name_of, paced
 from harness.record import kind
 from harness.record.histogram import Histogram
 
@@ -114,8 +114,15 @@ def measure(history: History) -> tuple[Measurement, ...]:
 
 
 def _measure_frames(history: History, table: _Table) -> None:
+    """Of host-bound applications nothing that depends on how fast they were is claimed."""
+    calls = paced(history)
+    for instance, one in calls.items():
+        table.add("host_bound_ratio", one.late / one.calls, instance=instance)
+    bound = {instance for instance, one in calls.items() if one.host_bound}
     for _, event in history.of(kind.FRAMES):
         values = event.values
+        if values["instance"] in bound:
+            continue
         labels = {"instance": values["instance"], "camera": values["camera"]}
         length_s = values["to_s"] - values["from_s"]
         if length_s >= WINDOW_S_MIN:

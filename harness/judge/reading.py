@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.record import kind
@@ -53,6 +54,37 @@ def streams(history: History) -> list[tuple[str, str]]:
     for _, event in history.of(kind.APP_FIRST_FRAME):
         found[(name_of(event.source), event.values["camera"])] = None
     return list(found)
+
+
+HOST_BOUND_MAX = 0.01  # of the calls: more, and times and rates are those of the machine
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """Calls of an application that were to take as long as on its appliance.
+
+    For `late` of them the machine that ran them was slower than that.
+    """
+
+    calls: int
+    late: int
+
+    @property
+    def host_bound(self) -> bool:
+        return self.late > HOST_BOUND_MAX * self.calls
+
+
+def paced(history: History) -> dict[str, Paced]:
+    """By instance; empty where calls take the time they take."""
+    found: dict[str, Paced] = {}
+    for _, event in history.of(kind.FRAMES):
+        values = event.values
+        if values.get("paced"):
+            before = found.get(str(values["instance"]), Paced(0, 0))
+            found[str(values["instance"])] = Paced(
+                before.calls + values["paced"], before.late + values["host_bound"]
+            )
+    return found
 
 
 def hosts(history: History) -> dict[str, str]:

@@ -64,6 +64,9 @@ DISPLAY_PAGE = "display.page"  # url: where the screens can be watched while it 
 APP_FIRST_FRAME = "app.first-frame"  # camera, duration_s since node start
 APP_EPOCH = "app.epoch"  # instance, number (1, 2, ...), frames, duration_s, and of its frames:
 # inference_mean_ms, inference_max_ms, frame_mean_ms, frame_max_ms (host and inference together)
+APP_PACE = "app.pace"  # instance, models (node -> ms a call takes on the appliance now), first_ms
+# (what the first call takes more), origin: work | prediction | profile, beyond (in words, what of
+# a prediction lies outside the measurements). Only with `timing: jetson` on the process rung
 APP_ERROR = "app.error"  # line (last line of the traceback), code
 CAMERA_CONNECTED = "camera.connected"  # camera, instance, transport: tcp | udp
 CAMERA_LOST = "camera.lost"  # camera, instance, line (what the camera node logs)
@@ -76,7 +79,8 @@ FRAMES = "frames.window"  # see below
 #   reader can tell), troubles (names of those that there were, see trouble.py),
 #   detected (tp), missed (fn), false (fp),
 #   latency_ms  histogram (capture to detection), inference_ms histogram (per call)
-#   both as `Histogram.to_json()`
+#   both as `Histogram.to_json()`; with `timing: jetson` also
+#   paced (calls) and host_bound (those of them for which this machine was slower than asked)
 FRAME_ACCOUNT = "frames.account"
 # frames.account, once per (camera, instance) when the run ends (and at node end):
 #   camera, instance, sent, delivered, lost_network, dropped_decoder, skipped_application, in_flight

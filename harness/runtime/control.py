@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 STOP = b"stop"
 _PAUSE = b"pause "
 _LOGIN = b"login "
 _DISPLAY = b"display "
+_PACE = b"pace "
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,19 @@ def displayed(line: bytes) -> float | None:
     if not line.startswith(_DISPLAY):
         return None
     return float(json.loads(line.removeprefix(_DISPLAY)))
+
+
+def pace(paces: Mapping[str, tuple[float, float]]) -> bytes:
+    """Model nodes take so long from now on: (milliseconds a call, what the first takes more)."""
+    return _PACE + json.dumps({node: list(pair) for node, pair in paces.items()}).encode()
+
+
+def paced(line: bytes) -> dict[str, tuple[float, float]] | None:
+    """What a line of `pace` says; None when it is another line."""
+    if not line.startswith(_PACE):
+        return None
+    told = json.loads(line.removeprefix(_PACE))
+    return {node: (float(call_ms), float(more_ms)) for node, (call_ms, more_ms) in told.items()}
 
 
 def logged_in(line: bytes) -> Login | None:

@@ -19,7 +19,7 @@ from harness.runtime import control
 from harness.runtime.telemetry import Stopped, format_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable, Mapping, Set
 
     from harness.runtime.telemetry import Message
 
@@ -35,7 +35,8 @@ class Emitter:
 
     `settle` is called before each flush: it emits what is due (counts); `close_sources` stops
     the cameras, `pause` those of some nodes, `login` changes the credentials of one, `show` sets
-    the rate of pictures for the screen. `on_orphaned` is called when the harness is gone.
+    the rate of pictures for the screen, `pace` how long models take.
+    `on_orphaned` is called when the harness is gone.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Emitter:
         pause: Callable[[Set[str]], None],
         login: Callable[[control.Login], None],
         show: Callable[[float], None],
+        pace: Callable[[Mapping[str, tuple[float, float]]], None],
         on_orphaned: Callable[[], None],
     ) -> None:
         self._fd = telemetry_fd
@@ -57,6 +59,7 @@ class Emitter:
         self._pause = pause
         self._login = login
         self._show = show
+        self._pace = pace
         self._heard = b""
         self._on_orphaned = on_orphaned
         self._messages: deque[Message] = deque(maxlen=MESSAGES_MAX)
@@ -106,13 +109,15 @@ class Emitter:
         *lines, self._heard = (self._heard + data).split(b"\n")
         for line in lines:
             nodes, who = control.paused(line), control.logged_in(line)
-            rate_fps = control.displayed(line)
+            rate_fps, paces = control.displayed(line), control.paced(line)
             if nodes is not None:
                 self._pause(nodes)
             elif who is not None:
                 self._login(who)
             elif rate_fps is not None:
                 self._show(rate_fps)
+            elif paces is not None:
+                self._pace(paces)
             elif line == control.STOP:
                 self.end("asked")
                 return False

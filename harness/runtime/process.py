@@ -29,7 +29,7 @@ from harness.runtime.screen import PictureReader
 from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, CameraInput, ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 
 __all__ = ["Application", "ApplicationSpec", "CameraInput", "ModelFile"]
 
@@ -234,6 +234,10 @@ class Application:
     def show(self, rate_fps: float) -> None:
         """So many pictures a second of what it puts out; 0 when it does not own the screen."""
         self._tell(control.display(rate_fps))
+
+    def pace(self, paces: Mapping[str, tuple[float, float]]) -> None:
+        """Model nodes take so long from now on (`control.pace`)."""
+        self._tell(control.pace(paces))
 
     def _tell(self, line: bytes) -> None:
         if self._watch is not None and not self._watch.done():

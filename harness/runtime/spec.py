@@ -59,7 +59,8 @@ class ApplicationSpec:
     `displays` those of them that the HDMI output shows, `inputs` its media input ports (those
     with cameras need not be named). Camera nodes in `paused` deliver nothing until told to
     (`control`). `environment` is set for the process beside what every container has: where an
-    AWS SDK finds the credentials of its role. `packages` are the Python packages it asked for.
+    AWS SDK finds the credentials of its role. `packages` are the Python packages it asked for,
+    `paces` how long model nodes take where that is not this machine's affair (`control.pace`).
     """
 
     instance: str
@@ -76,6 +77,7 @@ class ApplicationSpec:
     displays: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
     packages: Path | None = None
+    paces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -95,6 +97,7 @@ class ApplicationSpec:
                 **values,
                 **{name: Path(values[name]) for name in ("root", "storage", "logs")},
                 "packages": Path(values["packages"]) if values["packages"] else None,
+                "paces": {node: (a, b) for node, (a, b) in values["paces"].items()},
                 **{name: tuple(values[name]) for name in _TUPLES},
                 "cameras": tuple(CameraInput(**camera) for camera in values["cameras"]),
                 "models": tuple(models),

@@ -85,11 +85,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """One `call()` of the model `node`."""
+    """One `call()` of the model `node`.
+
+    Where calls are paced, `target_ms` is what one takes on the appliance and `host_ms` what this
+    machine needed for it: if that is more, the duration says nothing of the appliance.
+    """
 
     node: str
     at_s: float
     duration_ms: float
+    host_ms: float | None = None
+    target_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,13 @@ from harness.errors import CapabilityMissing
 from harness.runtime.display import Display
 from harness.runtime.emitter import Emitter
 from harness.runtime.feed import Feed
-from harness.runtime.inference import Model
+from harness.runtime.inference import Model, Pace
 from harness.runtime.reader import CLOSE_WAIT_S, CameraReader
 from harness.runtime.spec import FILES_VARIABLE, ApplicationSpec, read_inherited
 from harness.runtime.telemetry import Frame, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Mapping, Set
 
     from harness.runtime.control import Login
     from harness.runtime.feed import Arrival
@@ -50,6 +50,7 @@ class World:
             pause=self._pause,
             login=self._login,
             show=self.display.want,
+            pace=self._pace,
             on_orphaned=_die,
         )
         self.feeds = {
@@ -63,6 +64,7 @@ class World:
         self._pause(frozenset(spec.paused))
         emit(Started(os.getpid(), time.monotonic()))
         self.models = {file.node: Model(file, emit) for file in spec.models}
+        self._pace(spec.paces)
         for reader in self._readers:
             reader.start()
         self.emitter.start()
@@ -76,6 +78,11 @@ class World:
     def _pause(self, nodes: Set[str]) -> None:
         for reader in self._readers:
             reader.pause(paused=reader.node in nodes)
+
+    def _pace(self, paces: Mapping[str, tuple[float, float]]) -> None:
+        for node, (call_ms, first_more_ms) in paces.items():
+            if node in self.models:
+                self.models[node].pace = Pace(call_ms / 1e3, first_more_ms / 1e3)
 
     def _login(self, who: Login) -> None:
         for reader in self._readers:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         appliance_profile,
         camera_profile,
         profile_schemas,
+        shipped_hardware,
     )
     from harness.scenario.quota_file import load_quotas
     from harness.scenario.schema import json_schema, quotas_schema
@@ -40,13 +41,20 @@ __all__ = [
     "load_quotas",
     "profile_schemas",
     "quotas_schema",
+    "shipped_hardware",
 ]
 
 _HOME = {
     "loading": ("Scenario", "from_mapping", "load"),
     "planning": ("compile_plan",),
     "problem": ("FileInvalid", "Problem", "ScenarioInvalid"),
-    "profile": ("ProfileLibrary", "appliance_profile", "camera_profile", "profile_schemas"),
+    "profile": (
+        "ProfileLibrary",
+        "appliance_profile",
+        "camera_profile",
+        "profile_schemas",
+        "shipped_hardware",
+    ),
     "quota_file": ("load_quotas",),
     "schema": ("json_schema", "quotas_schema"),
 }

@@ -319,7 +319,8 @@ class Plan:
 
     `time_scale` is how many device seconds pass in one wall second on the process rung: it
     shortens modelled durations (boot, flash writes, back-off), never video, inference or the
-    network. The model rung ignores it.
+    network. The model rung ignores it. `timing` is host | jetson: how long an inference takes on
+    the process rung, as this machine does it or as the appliance is predicted to.
     """
 
     scenario: str
@@ -340,6 +341,7 @@ class Plan:
     stop_after_s: float
     converge_within_s: float
     cloud: CloudPlan = CloudPlan()
+    timing: str = "host"
     schema: int = 1
 
     @property

@@ -69,6 +69,7 @@ def compile_plan(
         stop_after_s=file.stop_after,
         converge_within_s=file.converge_within,
         cloud=_cloud(file),
+        timing=file.timing,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
+from harness.jetson.hardware import Hardware
 from harness.jetson.profile import Profile
 from harness.scenario.camera import CameraProfile, StreamProfile
 from harness.scenario.camera_file import CameraProfileFile
@@ -151,6 +152,18 @@ class ProfileLibrary:
     def _files(self, kind: str) -> Iterator[Path]:
         for folder in self.folders:
             yield from sorted((folder / kind).glob("*.yaml"))
+
+
+def shipped_hardware() -> dict[str, Hardware]:
+    """The modules of all appliance profiles that say what they are made of."""
+    library = ProfileLibrary(Path(__file__).parent)
+    found: dict[str, Hardware] = {}
+    for name in library.known("appliances"):
+        path = library.find("appliances", name)
+        hardware = appliance_profile(path).hardware if path else None
+        if hardware is not None:
+            found[name] = hardware
+    return found
 
 
 def profile_schemas() -> dict[str, dict[str, Any]]:

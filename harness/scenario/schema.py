@@ -23,6 +23,7 @@ STEPS_MAX = 500
 ROLE_PATTERN = r"^arn:aws:iam::\d{12}:role/.+$"
 
 Engine = Literal["model", "process"]
+Timing = Literal["host", "jetson"]
 ENGINES: tuple[str, ...] = get_args(Engine)
 ENGINES_KEY = "engines"  # beside the parameters of any check: the rungs it is for
 
@@ -232,6 +233,11 @@ class ScenarioFile(Part):
         ge=1.0,
         le=1000.0,
         description="device seconds in one wall second on the process rung",
+    )
+    timing: Timing = Field(
+        default="host",
+        description="what an inference takes on the process rung: this machine's time, or the one "
+        "predicted for the appliance",
     )
     site: SiteFile = Field(description="appliances and cameras")
     cloud: CloudFile = Field(default_factory=CloudFile, description="the control plane")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.engine.model.board import Board
+from harness.engine.board import Board
 from harness.engine.model.epoch import Epoch
 from harness.scenario import appliance_profile
 from harness.scenario.plan import AppliancePlan, CameraPlan, WorkPlan

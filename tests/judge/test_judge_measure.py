@@ -189,3 +189,22 @@ def test_boards_and_epochs_become_measurements(site: Any) -> None:
     assert named(found, "later_epoch_fps").count == 2
     assert named(found, "later_epoch_fps").value == 15.0
     assert named(found, "later_epoch_inference_max_ms").max == 15.0
+
+
+def _paced(late: int) -> Any:
+    values = {"camera": "c", "instance": "i", "from_s": 0.0, "to_s": 1.0, "delivered": 15}
+    return (1.0, "app/i", kind.FRAMES, {**values, "paced": 100, "host_bound": late})
+
+
+def test_paced_calls_are_claimed_while_the_machine_keeps_up(site: Any) -> None:
+    found = measure(site.only(_paced(1)))
+    assert named(found, "host_bound_ratio", instance="i").value == 0.01
+    assert named(found, "frame_rate_fps").value == 15.0
+
+
+def test_of_a_host_bound_application_no_time_and_no_rate_is_claimed(site: Any) -> None:
+    found = measure(site.only(_paced(2)))
+    assert {one.name for one in found} == {"host_bound_ratio"}
+    limit = LimitPlan("frame_rate_fps", "mean", ">=", 10.0)
+    (finding,) = apply((limit,), found)
+    assert finding.verdict is Verdict.UNKNOWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -287,3 +288,17 @@ def test_durations(value: float, said: str) -> None:
 )
 def test_clock(value: float, said: str) -> None:
     assert text.clock(value) == said
+
+
+def test_a_host_bound_application_is_said_to_be(site: Any, tmp_path: Path) -> None:
+    events = [
+        replace(event, values={**event.values, "paced": 10, "host_bound": 3})
+        if event.kind == kind.FRAMES and event.values["instance"] == "counter-north"
+        else event
+        for event in site.events()
+    ]
+    run = site.run(tmp_path, events)
+    evaluate(run.path)
+    for report in (run.html.read_text(), run.markdown.read_text()):
+        assert "counter-north is host-bound: for " in report
+        assert "are not claimed" in report

@@ -84,6 +84,7 @@ class Applications:
         entry: tuple[str, ...] = ("python3", "/panorama/application.py"),
         paused: tuple[str, ...] = (),
         isolation: Isolation | None = None,
+        paces: dict[str, tuple[float, float]] | None = None,
     ) -> Running:
         home = self.directory / f"app{len(self.started)}"
         (home / "root/panorama").mkdir(parents=True)
@@ -102,6 +103,7 @@ class Applications:
             region="eu-west-1",
             inputs=("video_in",),
             paused=paused,
+            paces=paces or {},
         )
         running = Running(Application(), spec)
         await running.application.start(spec, running.hear, isolation=isolation)

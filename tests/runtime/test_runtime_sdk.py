@@ -391,6 +391,35 @@ say(len(answers))
     assert all(m["node"] == "detector" and m["duration_ms"] > 0 for m in app.of("Inference"))
 
 
+async def test_calls_take_as_long_as_they_are_paced(
+    applications: Applications, model_file: ModelFile
+) -> None:
+    app = await applications.start(
+        PRELUDE
+        + """
+node = App()
+picture = np.zeros((1, 3, 360, 640), np.float32)
+node.call({"image": picture}, "detector")
+node.call({"image": picture}, "detector")
+say(error(node.call, {"image": picture}, "detector", time_out=0.05)[0])
+sys.stdin.read()
+while True:
+    node.call({"image": picture}, "detector")
+""",
+        models=(model_file,),
+        paces={"detector": (200.0, 300.0)},
+    )
+    await app.until(lambda m: m["kind"] == "Inference" and m["target_ms"] == 200.0)
+    first, second = app.of("Inference")[:2]
+    assert (first["target_ms"], second["target_ms"]) == (500.0, 200.0)
+    assert first["duration_ms"] >= 500.0 > first["host_ms"]
+    assert second["duration_ms"] >= 200.0 > second["host_ms"]
+    app.application.pace({"detector": (0.001, 0.0), "unknown": (1.0, 1.0)})
+    late = await app.until(lambda m: m["kind"] == "Inference" and m["target_ms"] == 0.001)
+    assert late["host_ms"] > late["target_ms"]
+    assert app.said == ["TimeoutError"]
+
+
 async def test_an_application_may_be_restarted_in_its_process(
     applications: Applications, cameras: CameraServer, clip: Clip
 ) -> None:

@@ -76,6 +76,7 @@ class Pipe:
         self.paused: queue.SimpleQueue[Set[str]] = queue.SimpleQueue()
         self.logins: queue.SimpleQueue[control.Login] = queue.SimpleQueue()
         self.rates: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self.paces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.orphaned = threading.Event()
         self.emitter = Emitter(
             write_fd,
@@ -85,6 +86,7 @@ class Pipe:
             pause=self.paused.put,
             login=self.logins.put,
             show=self.rates.put,
+            pace=self.paces.put,
             on_orphaned=self.orphaned.set,
         )
 
@@ -195,6 +197,8 @@ def test_the_spec_reaches_the_process_through_an_open_file(tmp_path: Path) -> No
         region="us-east-1",
         inputs=("other_in",),
         displays=("video_out",),
+        paces={"detector": (7.5, 100.0)},
+        packages=tmp_path / "site",
         paused=("node",),
     )
     with tempfile.TemporaryFile() as file:

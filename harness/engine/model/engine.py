@@ -12,6 +12,7 @@ import simpy
 
 from harness.cloud.service.core import Settings
 from harness.engine import site
+from harness.engine.board import works
 from harness.engine.commands import perform
 from harness.engine.conduct import Conductor
 from harness.engine.factory import catalogue
@@ -22,7 +23,6 @@ from harness.engine.recorder import Recorder
 from harness.engine.strikes import Strikes
 from harness.errors import HarnessError
 from harness.record import kind
-from harness.scenario.plan import Deploy, Parallel
 from harness.scenario.seed import derive
 
 if TYPE_CHECKING:
@@ -31,28 +31,11 @@ if TYPE_CHECKING:
 
     from harness.fault.camera import CameraFault
     from harness.record.history import HistoryWriter
-    from harness.scenario.plan import Plan, Step, WorkPlan
+    from harness.scenario.plan import Plan
 
 POLL_S = 1.0
 KEEP_ALIVE_S = 45.0  # one and a half heartbeats, as MQTT clients give up
 STEPS_BETWEEN_LOOKS = 256  # how often a stop request is looked for
-
-
-def works(plan: Plan) -> dict[str, WorkPlan]:
-    """What frames cost, of the instances whose deployment says so."""
-    found: dict[str, WorkPlan] = {}
-
-    def walk(steps: tuple[Step, ...]) -> None:
-        for step in steps:
-            if isinstance(step, Parallel):
-                for branch in step.branches:
-                    walk(branch)
-            elif isinstance(step, Deploy) and step.work is not None:
-                found[step.instance] = step.work
-
-    walk(plan.bring_up)
-    walk(plan.workload)
-    return found
 
 
 class ModelSite(Strikes):

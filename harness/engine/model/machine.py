@@ -14,8 +14,8 @@ from harness.appliance.boot import power_on
 from harness.appliance.firmware import Mailbox
 from harness.appliance.release import release
 from harness.appliance.storage import DATA, Blob, Disk, by_chance
+from harness.engine.board import Board
 from harness.engine.factory import REAL_BYTES_MAX, board, flash, sizes
-from harness.engine.model.board import Board
 from harness.engine.model.programs import WAIT, Programs, Running
 from harness.engine.seal import KEY_BYTES, seal
 from harness.engine.surroundings import Surroundings

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.effect import NodeEnded
-from harness.engine.model.board import LOOK_S
+from harness.engine.board import LOOK_S
 from harness.engine.model.camera import VirtualCamera, takes_s
 from harness.engine.model.epoch import Epoch
 from harness.fault import camera as faults

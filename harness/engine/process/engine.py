@@ -24,6 +24,7 @@ from harness.engine.process.hdmi import Hdmi
 from harness.engine.process.link import FAULT, Link
 from harness.engine.process.machine import Machine
 from harness.engine.process.nodes import Nodes
+from harness.engine.process.pacing import Pacing
 from harness.engine.process.uplink import Uplink
 from harness.engine.recorder import Recorder
 from harness.engine.strikes import Strikes
@@ -225,6 +226,11 @@ async def _bring_up(
             await cameras[fault.target].prepare_fault(wire(fault.parameters))
     client = await stack.enter_async_context(ApiClient(cloud.api_url, key=cloud.root_key))
     (directory / "nodes").mkdir()
+    pacing: Pacing | None = None
+    if plan.timing == "jetson":
+        pacing = Pacing(plan, recorder.note, recorder.elapsed, recorder.name)
+        looking = group.create_task(pacing.run())
+        stack.callback(looking.cancel)
     display = RunDir(recorder.history.path.parent).display
     hdmi = Hdmi([one.name for one in plan.appliances], display, recorder.note, recorder.name)
     recorder.history.listen(hdmi.see)
@@ -239,6 +245,7 @@ async def _bring_up(
         recorder.name,
         {camera.name: camera.transport for camera in plan.cameras},
         hdmi,
+        pacing,
     )
     links = {appliance.name: Link(group) for appliance in plan.appliances}
     machines: dict[str, Machine] = {}

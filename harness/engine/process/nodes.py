@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from harness.appliance.effect import StartNode
     from harness.camera.serve.live import Camera
     from harness.engine.process.machine import Machine
+    from harness.engine.process.pacing import Cost, Pacing
     from harness.runtime.sandbox import Sockets
 
 START_TIMEOUT_S = 60.0
@@ -68,6 +69,7 @@ class Node:
     directory: Path
     doors: Link | None = None  # its inbound ports
     has_display: bool = False
+    cost: Cost | None = None  # of its calls on the appliance, where they are paced
     application: Application = field(default_factory=Application)
     role: RoleEndpoint | None = None
     tail: Tail | None = None
@@ -82,6 +84,9 @@ class Node:
     def show(self, rate_fps: float) -> None:
         """Pictures for the screen from now on (`harness.runtime.screen.Owner`)."""
         self.application.show(rate_fps)
+
+    def pace(self, paces: Mapping[str, tuple[float, float]]) -> None:
+        self.application.pace(paces)
 
     async def leave(self) -> None:
         """Give back what it holds outside its process."""
@@ -107,8 +112,10 @@ class Nodes:
         name: Callable[[str], str],
         transports: Mapping[str, str],
         hdmi: Hdmi | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
         """`transports` says what appliances ask for a camera's stream over: tcp or udp."""
+        self.pacing = pacing
         self.hdmi = hdmi or Hdmi((), directory, note, name)
         self.transports = transports
         self.group = group
@@ -269,6 +276,8 @@ class Nodes:
         if self._nodes.get((node.instance, node.code)) is node:
             del self._nodes[node.instance, node.code]
         self.hdmi.stopped(node.machine.name, node)
+        if self.pacing is not None:
+            self.pacing.stopped(node.machine.name, node)
         await self._clear(node)
         if not node.stopping and node.started.is_set():
             reason = _why(code, node.application.error_line)
@@ -398,6 +407,9 @@ class Nodes:
             node.started.set()
             if node.has_display:
                 self.hdmi.started(node.machine.name, node)
+            if self.pacing is not None and node.cost is not None:
+                names = [camera.name for camera in node.cameras]
+                self.pacing.started(node.machine.name, node, node.cost, names)
             return
         if isinstance(parsed, telemetry.CameraLost) and parsed.camera in node.logs:
             node.logs[parsed.camera].write(f"{self.elapsed():.3f} {parsed.line}\n".encode())
@@ -433,6 +445,13 @@ class Nodes:
             asset = _asset(packages[model.package], model.interface.asset)
             folder = await self._unpack(node, request, asset, f"model-{model.node}")
             models.append(ModelFile(model.node, _model_file(folder), asset["descriptor"]))
+        paces: dict[str, tuple[float, float]] = {}
+        if self.pacing is not None and models:
+            cost = await asyncio.to_thread(
+                self.pacing.cost, node.machine.name, request.instance, models
+            )
+            node.cost = cost
+            paces = {name: (ms, cost.first_more_ms) for name, ms in cost.calls_ms.items()}
         entry = _entry(code.package, container["descriptor"])
         state = self.directory / "state" / self.name(request.instance)
         if len(resolved.codes) > 1:  # every container has its own file system
@@ -451,6 +470,7 @@ class Nodes:
             logs=state / "logs",
             region=REGION,
             paused=request.paused,
+            paces=paces,
             packages=await asyncio.to_thread(installed, root / "panorama"),
             environment=await self._role(node, document),
         )

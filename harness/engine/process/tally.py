@@ -39,6 +39,8 @@ class _Window:
     troubles: set[str] = field(default_factory=set)
     latency: Histogram = field(default_factory=Histogram)
     inference: Histogram = field(default_factory=Histogram)
+    paced: int = 0
+    host_bound: int = 0
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class Tally:
             # A call has no camera: it is counted with the first one.
             first = next(iter(self._readers.values()), None)
             if first is not None:
-                first.window.inference.record(message.duration_ms)
+                _inference(first.window, message)
             return
         reader = self._readers.get(getattr(message, "camera", ""))
         if reader is None:
@@ -180,7 +182,7 @@ class Tally:
         now_s = self._elapsed()
         for name, reader in self._readers.items():
             window, reader.window = reader.window, _Window(troubles=set(reader.troubles))
-            values = {
+            values: dict[str, Any] = {
                 "camera": name,
                 "instance": self.instance,
                 "from_s": round(self._window_s, 6),
@@ -194,6 +196,8 @@ class Tally:
                 "latency_ms": window.latency.to_json(),
                 "inference_ms": window.inference.to_json(),
             }
+            if window.paced:
+                values |= {"paced": window.paced, "host_bound": window.host_bound}
             self._note(self.source, kind.FRAMES, values)
         self._window_s = now_s
 
@@ -245,6 +249,13 @@ class Tally:
 
     def _sessions(self, reader: _Reader) -> Iterable[SessionAccount]:
         return (s for s in reader.camera.sessions if s.peer in self._peers)
+
+
+def _inference(window: _Window, call: telemetry.Inference) -> None:
+    window.inference.record(call.duration_ms)
+    if call.target_ms is not None and call.host_ms is not None:
+        window.paced += 1
+        window.host_bound += call.host_ms > call.target_ms
 
 
 def _missed(counts: telemetry.Counts, session: SessionAccount) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.judge.check.frames import ACCOUNT_PARTS
 from harness.judge.checker import Finding, Verdict
 from harness.judge.grade import meaning
-from harness.judge.reading import name_of, states
+from harness.judge.reading import name_of, paced, states
 from harness.judge.report.story import read_faults
 from harness.judge.report.text import duration, shortened
 from harness.record import kind
@@ -135,6 +135,25 @@ def _pace(history: History) -> str:
     """What a reader of durations must know when modelled time ran faster than the wall's."""
     if history.head.grade == "V":
         return ""
+    return " ".join(filter(None, (_scaled(history), _timing(history))))
+
+
+def _timing(history: History) -> str:
+    """Whether calls took as long as on the appliance, or this machine was too slow for that."""
+    calls = paced(history)
+    said = []
+    if any(not one.host_bound for one in calls.values()):
+        said.append("Calls of models took as long as is predicted for the appliance.")
+    for instance, one in sorted(calls.items()):
+        if one.host_bound:
+            said.append(
+                f"{instance} is host-bound: for {one.late} of its {one.calls} calls this machine"
+                " was slower than the appliance, so its times and rates are not claimed."
+            )
+    return " ".join(said)
+
+
+def _scaled(history: History) -> str:
     scales = [event.values.get("time_scale", 1.0) for _, event in history.of(kind.RUN_STARTED)]
     if not scales or scales[0] == 1.0:
         return ""

@@ -1,4 +1,4 @@
-"""An appliance's board in virtual time: how its applications settle, what it draws, its heat.
+"""An appliance's modelled board: how its applications settle, what it draws, its heat.
 
 Rates change only when an application or a stream comes or goes, or when heat takes clocks away,
 so they are worked out then and kept. Heat is looked at every 10 s while applications run.
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from harness.jetson.hardware import power_mode
 from harness.jetson.heat import Heat, after, governed
 from harness.jetson.load import Load, Pace, Settled, Stream, Work, settle
-from harness.scenario.plan import WorkPlan
+from harness.scenario.plan import Deploy, Parallel, WorkPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.scenario.plan import AppliancePlan, CameraPlan
+    from harness.scenario.plan import AppliancePlan, CameraPlan, Plan, Step
 
 LOOK_S = 10.0
 
@@ -110,6 +110,23 @@ class Board:
     def too_hot(self) -> bool:
         hardware = self.hardware
         return hardware is not None and self.heat.temperature_c >= hardware.thermal.shutdown_c
+
+
+def works(plan: Plan) -> dict[str, WorkPlan]:
+    """What frames cost, of the instances whose deployment says so."""
+    found: dict[str, WorkPlan] = {}
+
+    def walk(steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if isinstance(step, Parallel):
+                for branch in step.branches:
+                    walk(branch)
+            elif isinstance(step, Deploy) and step.work is not None:
+                found[step.instance] = step.work
+
+    walk(plan.bring_up)
+    walk(plan.workload)
+    return found
 
 
 def _streams(cameras: Sequence[CameraPlan]) -> tuple[Stream, ...]:
