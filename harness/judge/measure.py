@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.judge.check.frames import ACCOUNT_PARTS, detection_counts
 from harness.judge.reading import name_of, paced
+from harness.judge.sight import Sight, by_stream, under_faults
 from harness.record import kind
 from harness.record.histogram import Histogram
 
@@ -211,6 +212,22 @@ def _measure_detections(history: History, table: _Table) -> None:
             value = getattr(counts, name)
             if value is not None:
                 table.add(name, value, instance=instance)
+    for (instance, camera), sight in by_stream(history).items():
+        _measure_sight(table, "camera", sight, instance=instance, camera=camera)
+    for one in under_faults(history):
+        labels = {"fault": one.fault, "instance": one.instance, "camera": one.camera}
+        _measure_sight(table, "fault", one.under, **labels)
+
+
+def _measure_sight(table: _Table, of: str, sight: Sight, **labels: str) -> None:
+    for name, value in (
+        ("precision", sight.precision),
+        ("recall", sight.recall),
+        ("map", sight.mean_average_precision),
+        ("continuity", sight.continuity),
+    ):
+        if value is not None:
+            table.add(f"{of}_{name}_ratio", value, **labels)
 
 
 def windows(events: Iterable[Event]) -> dict[tuple[str, str], list[tuple[float, float, float]]]:

@@ -77,7 +77,8 @@ FRAMES = "frames.window"  # see below
 #   camera, instance, from_s, to_s,
 #   delivered (frames handed to the application), lost (that never came whole, as far as the
 #   reader can tell), troubles (names of those that there were, see trouble.py),
-#   detected (tp), missed (fn), false (fp),
+#   detected (tp), missed (fn), false (fp), sight (the same by label and confidence, and of objects
+#   in two frames in a row, see `harness.judge.sight`),
 #   latency_ms  histogram (capture to detection), inference_ms histogram (per call)
 #   both as `Histogram.to_json()`; with `timing: jetson` also
 #   paced (calls) and host_bound (those of them for which this machine was slower than asked)

@@ -18,7 +18,7 @@ from harness.errors import Corrupt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Detection: TypeAlias = "tuple[str, float, float, float, float]"
+Detection: TypeAlias = "tuple[str, float, float, float, float, float]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Frame:
     """A frame the application had in hands: decoded, got by `get()`, given back by `put()`.
 
     `clip_id`, `index` and `time_us` are the frame code, None where none was readable; `put_s` is
-    None when the application dropped the frame. `detections` are (class, l, t, r, b).
+    None when the application dropped the frame. `detections` are (class, l, t, r, b, confidence).
     """
 
     camera: str

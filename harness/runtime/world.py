@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.runtime.feed import Arrival
     from harness.runtime.telemetry import Detection
 
-_CONFIDENCE = re.compile(r"[\s:(]*[-+]?[0-9]*\.?[0-9]+\s*%?\s*\)?$")
+_CONFIDENCE = re.compile(r"[\s:(]*([-+]?[0-9]*\.?[0-9]+)\s*(%?)\s*\)?$")
 
 
 class World:
@@ -162,15 +162,26 @@ def pair(
 
     Each rectangle, in the order drawn, takes the label not yet taken that is anchored nearest to
     its top left corner (the first of equals). The class is the label without a confidence at its
-    end ("person 0.87" -> "person"); empty when labels run out.
+    end ("person 0.87" -> "person"), which is 1 where none is said; the class is empty when labels
+    run out.
     """
     free = list(labels)
     paired = []
     for left, top, right, bottom in rects:
-        text = ""
+        text, confidence = "", 1.0
         if free:
             nearest = min(free, key=lambda label: (label[1] - left) ** 2 + (label[2] - top) ** 2)
             free.remove(nearest)
-            text = _CONFIDENCE.sub("", nearest[0]).strip()
-        paired.append((text, left, top, right, bottom))
+            text, confidence = _read(nearest[0])
+        paired.append((text, left, top, right, bottom, confidence))
     return tuple(paired)
+
+
+def _read(label: str) -> tuple[str, float]:
+    """Class and confidence, 0 to 1: percent with its sign, or where the number is above 1."""
+    said = _CONFIDENCE.search(label)
+    if said is None:
+        return label.strip(), 1.0
+    value = float(said[1])
+    value = value / 100 if said[2] or value > 1 else value
+    return label[: said.start()].strip(), min(max(value, 0.0), 1.0)

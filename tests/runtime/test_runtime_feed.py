@@ -115,6 +115,11 @@ def test_a_scaled_picture_is_writable_and_new_each_time() -> None:
 def test_rectangles_take_the_nearest_label_without_its_confidence() -> None:
     rects = [(0.1, 0.1, 0.3, 0.5), (0.6, 0.1, 0.9, 0.5), (0.5, 0.5, 0.6, 0.6)]
     labels = [("vehicle: 93.5%", 0.6, 0.08), ("person 0.87", 0.1, 0.1)]
-    assert [entry[0] for entry in pair(rects, labels)] == ["person", "vehicle", ""]
+    assert [(entry[0], entry[5]) for entry in pair(rects, labels)] == [
+        *(("person", 0.87), ("vehicle", 0.935)),
+        ("", 1.0),
+    ]
     assert pair([(0, 0, 1, 1)], [("traffic light (0.5)", 0, 0)])[0][0] == "traffic light"
     assert pair([], labels) == ()
+    for label, confidence in (("cat", 1.0), ("cat 87", 0.87), ("cat 1", 1.0), ("cat 50%", 0.5)):
+        assert pair([(0, 0, 1, 1)], [(label, 0, 0)]) == (("cat", 0, 0, 1, 1, confidence),)

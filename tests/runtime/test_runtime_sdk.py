@@ -101,7 +101,7 @@ say(frame.time_stamp[0] + frame.time_stamp[1] / 1e6 - time.time())
     assert len(frames) == 10
     for frame in frames:
         assert isinstance(frame, telemetry.Frame)
-        assert frame.detections == (("person", 0.0, 0.0, 1.0, 1.0),)
+        assert frame.detections == (("person", 0.0, 0.0, 1.0, 1.0, 0.93),)
         assert frame.put_s is not None
         assert frame.arrived_s <= frame.got_s <= frame.put_s
         assert frame.clip_id == clip.id

@@ -43,7 +43,7 @@ MESSAGES: list[Message] = [
     CameraLost("door", 1, 2.0, "line"),
     CameraPaused("door", 1, 2.0),
     CredentialsMissing("door", 2.0),
-    Frame("door", 1, 7, 8, 9, 1.0, 2.0, 3.0, (("person", 0.1, 0.2, 0.3, 0.4),)),
+    Frame("door", 1, 7, 8, 9, 1.0, 2.0, 3.0, (("person", 0.1, 0.2, 0.3, 0.4, 0.9),)),
     Frame("door", 1, None, None, None, 1.0, 2.0, None, ()),
     Inference("detector", 1.0, 5.5),
     Counts("door", 1, 4, 4, 3, 1, 0, 0, 2),

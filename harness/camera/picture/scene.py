@@ -10,7 +10,7 @@ the part that is seen. Paths are whole periods of a cosine, so the clip repeats 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -48,13 +48,17 @@ _NOISE_MARGIN_PX = 64
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """What is seen of one object, as shares of the picture's width and height (0 to 1)."""
+    """What is seen of one object, as shares of the picture's width and height (0 to 1).
+
+    `track` is the object's number in its scene, where the box is of the truth.
+    """
 
     label: str
     left: float
     top: float
     right: float
     bottom: float
+    track: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class Scene:
                         y0 / spec.height_px,
                         x1 / spec.width_px,
                         y1 / spec.height_px,
+                        number,
                     )
                 )
         return tuple(boxes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.camera.picture.scene import Box
-from harness.camera.picture.score import score
+from harness.camera.picture.tracking import Sight, Tracker
 from harness.fault.camera import Stall
 from harness.record import framecode, kind
 from harness.record.histogram import Histogram
@@ -35,6 +35,7 @@ class _Window:
     detected: int = 0
     missed: int = 0
     false: int = 0
+    sight: Sight = field(default_factory=Sight)
     lost: int = 0
     troubles: set[str] = field(default_factory=set)
     latency: Histogram = field(default_factory=Histogram)
@@ -55,6 +56,7 @@ class _Reader:
     line: str = ""  # what its node logged last, since it was connected
     let_go: dict[int, SessionAccount] = field(default_factory=dict)  # by connection: paused
     troubles: set[str] = field(default_factory=set)  # those that are not over
+    tracker: Tracker = field(default_factory=Tracker)
     told: int = 0  # frames the application had in hands, told one by one
     window: _Window = field(default_factory=_Window)
 
@@ -171,11 +173,14 @@ class Tally:
         latency_s = frame.put_s - captured_s
         if 0.0 <= latency_s <= LATENCY_MAX_S:
             window.latency.record(latency_s * 1000.0)
-        found = [Box(*entry) for entry in frame.detections]
-        result = score(found, clip.truth(frame.index))
-        window.detected += result.tp
-        window.false += result.fp
-        window.missed += result.fn
+        found = [Box(*entry[:5]) for entry in frame.detections]
+        confidences = [entry[5] if len(entry) > 5 else 1.0 for entry in frame.detections]
+        hits, false, missed = reader.tracker.see(
+            window.sight, frame.index, found, confidences, clip.truth(frame.index)
+        )
+        window.detected += hits
+        window.false += false
+        window.missed += missed
 
     def report(self) -> None:
         """Write the window that ends now, for every camera."""
@@ -193,6 +198,7 @@ class Tally:
                 "detected": window.detected,
                 "missed": window.missed,
                 "false": window.false,
+                "sight": window.sight.to_json(),
                 "latency_ms": window.latency.to_json(),
                 "inference_ms": window.inference.to_json(),
             }

@@ -12,6 +12,7 @@ from harness.judge.grade import meaning
 from harness.judge.reading import name_of, paced, states
 from harness.judge.report.story import read_faults
 from harness.judge.report.text import duration, shortened
+from harness.judge.sight import by_stream, under_faults
 from harness.record import kind
 
 if TYPE_CHECKING:
@@ -20,15 +21,18 @@ if TYPE_CHECKING:
     from harness.judge.judgement import Judgement
     from harness.judge.measure import Measurement
     from harness.judge.report.story import FaultStory
+    from harness.judge.sight import Sight
     from harness.record.history import History
 
 EVIDENCE_SHOWN_MAX = 400
 VALUES_CHARACTERS_MAX = 180
 APPLIANCES_SHOWN_MAX = 200
 ACCOUNTS_SHOWN_MAX = 200
+SIGHTS_SHOWN_MAX = 200
+NOTICED_SHOWN_MAX = 2
 SERIES_SHOWN_MAX = 40
 _ORDER = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.PASS: 2}
-_BULKY = frozenset({"latency_ms", "inference_ms"})
+_BULKY = frozenset({"latency_ms", "inference_ms", "sight"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,24 @@ class ApplianceFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SightLine:
+    """What an application saw through a camera: over the run, or around one fault.
+
+    `shares` are precision, recall, mAP and continuity, each before, under and after the fault; of
+    a run only the first of the three.
+    """
+
+    instance: str
+    camera: str
+    fault: str
+    frames: int
+    shares: tuple[tuple[str, ...], ...]
+    outcome: str
+    noticed: str
+    unnoticed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceLine:
     number: int
     at: str
@@ -96,6 +118,7 @@ class View:
     accounts: tuple[Account, ...]
     accounts_omitted: int
     faults: tuple[FaultStory, ...]
+    sights: tuple[SightLine, ...]
     appliances: tuple[ApplianceFacts, ...]
     measurements: tuple[Series, ...]
     evidence: tuple[EvidenceLine, ...]
@@ -124,6 +147,7 @@ def view(history: History, plan: Mapping[str, Any], judgement: Judgement) -> Vie
         accounts=accounts[:ACCOUNTS_SHOWN_MAX],
         accounts_omitted=max(0, len(accounts) - ACCOUNTS_SHOWN_MAX),
         faults=tuple(read_faults(history)),
+        sights=tuple(_sights(history))[:SIGHTS_SHOWN_MAX],
         appliances=tuple(_appliances(history))[:APPLIANCES_SHOWN_MAX],
         measurements=tuple(_grouped(judgement.measurements)),
         evidence=tuple(_evidence(history, judgement.findings)),
@@ -179,6 +203,36 @@ def _accounts(history: History) -> Iterable[Account]:
             row[index] += event.values[part]
     for (instance, camera), (sent, *parts) in sorted(totals.items()):
         yield Account(instance, camera, sent, tuple(parts))
+
+
+def _sights(history: History) -> Iterable[SightLine]:
+    for (instance, camera), sight in sorted(by_stream(history).items()):
+        if sight.frames:
+            shares = tuple((one,) for one in _shares(sight))
+            yield SightLine(instance, camera, "", sight.frames, shares, "", "", False)
+    for one in under_faults(history):
+        parts = [_shares(part) for part in (one.before, one.under, one.after)]
+        yield SightLine(
+            one.instance,
+            one.camera,
+            f"{one.fault} ({one.fault_kind})",
+            one.under.frames,
+            tuple(zip(*parts, strict=True)),
+            one.outcome,
+            _some(one.noticed),
+            one.unnoticed,
+        )
+
+
+def _some(words: tuple[str, ...]) -> str:
+    more = len(words) - NOTICED_SHOWN_MAX
+    shown = "; ".join(words[:NOTICED_SHOWN_MAX])
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def _shares(sight: Sight) -> tuple[str, ...]:
+    values = (sight.precision, sight.recall, sight.mean_average_precision, sight.continuity)
+    return tuple("—" if value is None else f"{value:.3f}" for value in values)
 
 
 def _appliances(history: History) -> Iterable[ApplianceFacts]:

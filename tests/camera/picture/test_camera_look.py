@@ -157,7 +157,7 @@ def test_writing() -> None:
     assert set(np.unique(image[-plate:])) == {16, 235}
     rows = ["".join(" #"[int(dot)] for dot in row).rstrip() for row in glyph("T")]
     assert rows == ["#####", *["  #"] * 6]
-    assert (glyph("ß") == caption.glyph("?")).all()
+    assert (glyph("ß") == glyph("?")).all()
     assert caption.clock_text(3_723_045_678) == "01:02:03.045"
     caption.draw(image, "W" * 500)  # what does not fit is cut
     shown = scene(Look(clock=True), objects=0)
