@@ -419,7 +419,7 @@ class StartNode(Effect, frozen=True, gc=False):
     `document` is the deployment document; `assets` maps asset SHA-256 to
     `(partition, offset, size)`. Its end is posted to `mailbox` as `NodeEnded`. The camera nodes
     in `paused` deliver nothing from the start. Raises `PeerError` when it cannot be started.
-    Virtual time alone knows of other `hosting` than the sound one.
+    Virtual time alone knows of other `hosting` than the sound one, `tiles` aside.
     """
 
     instance: str

@@ -47,7 +47,7 @@ NODE_SIGNALLED = "node.signalled"  # instance, paused (names of camera nodes)
 NODE_ENDED = "node.ended"  # instance, code, reason
 USAGE = "device.usage"  # in bytes, every 6 h of device time: memory_used_bytes, memory_total_bytes,
 # storage_used_bytes, storage_total_bytes, asset_bytes, log_bytes, console_bytes (the largest)
-DISPLAY = "display.changed"  # owner (an instance), tiles, streams that it has to show
+DISPLAY = "display.changed"  # owner (an instance, None: nobody), tiles, streams that it has to show
 INSTALLED = "app.installed"  # instance, bytes, duration_s
 INSTALL_FAILED = "app.install-failed"  # instance, reason
 DAMAGED = "app.damaged"  # instance, assets (those whose hash does not match any more)
@@ -56,7 +56,6 @@ LOG_LINE = "log.line"  # stream, line: the documented lines of the appliance's l
 # node's (source `app/<instance>`) with camera, instance too, whenever it says something new
 
 PORT_OPENED = "port.opened"  # instance, node, address (of the appliance), port, container_port
-DISPLAY_OWNER = "display.owner"  # instance that has the HDMI output from now on, or None
 DISPLAY_SNAPSHOT = "display.snapshot"  # instance, file (in the run's `display/`), why
 DISPLAY_PAGE = "display.page"  # url: where the screens can be watched while it runs (`scenario`)
 

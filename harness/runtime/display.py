@@ -55,8 +55,12 @@ class Display:
     reads slowly costs the application nothing.
     """
 
-    def __init__(self, fd: int, outputs: Sequence[str]) -> None:
-        """`fd` is the harness's pipe; `outputs` are the ports whose frames the display gets."""
+    def __init__(self, fd: int, outputs: Sequence[str], *, tiled: bool = True) -> None:
+        """`fd` is the harness's pipe; `outputs` are the ports whose frames the display gets.
+
+        Not `tiled` it shows the first frame of each alone, as firmware before 5.0.7 did.
+        """
+        self._tiled = tiled
         self._fd = fd
         self._put: dict[str, list[Picture]] = {name: [] for name in outputs}
         self._every_s = math.inf
@@ -79,6 +83,7 @@ class Display:
         if output not in self._put or self._every_s == math.inf or now_s < self._due_s:
             return
         self._due_s = now_s + self._every_s
+        frames = frames if self._tiled else frames[:1]
         others = sum(len(tiles) for name, tiles in self._put.items() if name != output)
         width, height = tile_size(others + len(frames))
         self._put[output] = [tile(frame, width, height) for frame in frames]

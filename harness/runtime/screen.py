@@ -22,7 +22,14 @@ WATCHED_FPS = 10.0
 class Owner(Protocol):
     """An application that can have the screen."""
 
-    instance: str
+    @property
+    def instance(self) -> str: ...
+
+    @property
+    def streams(self) -> int: ...
+
+    @property
+    def tiled(self) -> bool: ...
 
     def show(self, rate_fps: float) -> None: ...
 

@@ -56,11 +56,12 @@ class ApplicationSpec:
 
     `root` is the unpacked container file system, `entry` the descriptor's path and name,
     `parameters` maps input ports to values, `outputs` are the code node's output ports and
-    `displays` those of them that the HDMI output shows, `inputs` its media input ports (those
-    with cameras need not be named). Camera nodes in `paused` deliver nothing until told to
-    (`control`). `environment` is set for the process beside what every container has: where an
-    AWS SDK finds the credentials of its role. `packages` are the Python packages it asked for,
-    `paces` how long model nodes take where that is not this machine's affair (`control.pace`).
+    `displays` those of them that the HDMI output shows (not `tiled`: the first stream alone),
+    `inputs` its media input ports (those with cameras need not be named). Camera nodes in `paused`
+    deliver nothing until told to (`control`). `environment` is set for the process beside what
+    every container has: where an AWS SDK finds the credentials of its role. `packages` are the
+    Python packages it asked for, `paces` how long model nodes take where that is not this
+    machine's affair (`control.pace`).
     """
 
     instance: str
@@ -75,6 +76,7 @@ class ApplicationSpec:
     region: str
     inputs: tuple[str, ...] = ()
     displays: tuple[str, ...] = ()
+    tiled: bool = True
     paused: tuple[str, ...] = ()
     packages: Path | None = None
     paces: Mapping[str, tuple[float, float]] = field(default_factory=dict)

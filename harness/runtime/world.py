@@ -41,7 +41,7 @@ class World:
         self, spec: ApplicationSpec, telemetry_fd: int, control_fd: int, display_fd: int
     ) -> None:
         self.spec = spec
-        self.display = Display(display_fd, spec.displays)
+        self.display = Display(display_fd, spec.displays, tiled=spec.tiled)
         self.emitter = Emitter(
             telemetry_fd,
             control_fd,

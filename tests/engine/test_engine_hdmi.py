@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Application:
     instance: str
     rate_fps: float = 0.0
+    streams: int = 3
+    tiled: bool = True
 
     def show(self, rate_fps: float) -> None:
         self.rate_fps = rate_fps
@@ -52,10 +54,19 @@ async def test_the_first_picture_of_an_owner_and_the_next_after_an_event_are_kep
     for picture in (b"3", b"4"):
         screens.hdmi.picture("north", app, picture)
     screens.hdmi.stopped("north", app)
-    assert screens.of(kind.DISPLAY_OWNER) == [{"instance": "A"}, {"instance": None}]
+    assert screens.of(kind.DISPLAY) == [
+        {"owner": "A", "streams": 3, "tiles": 3},
+        {"owner": None, "streams": 0, "tiles": 0},
+    ]
     kept = screens.of(kind.DISPLAY_SNAPSHOT)
     assert [one["why"] for one in kept] == ["first picture of A", "under fault f1"]
     assert [(tmp_path / "display" / one["file"]).read_bytes() for one in kept] == [b"1", b"3"]
+
+
+async def test_a_firmware_without_tiles_shows_one_stream(tmp_path: Path) -> None:
+    screens = Screens(tmp_path)
+    screens.hdmi.started("north", Application("a", tiled=False))
+    assert screens.of(kind.DISPLAY) == [{"owner": "A", "streams": 3, "tiles": 1}]
 
 
 async def test_snapshots_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

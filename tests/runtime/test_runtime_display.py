@@ -112,6 +112,14 @@ def test_only_what_is_wanted_is_drawn_and_two_outputs_share_the_screen(
     display.put("first", [shown(None)])
 
 
+def test_without_tiles_the_first_frame_alone_is_shown(pipe: tuple[int, int]) -> None:
+    display = Display(pipe[1], ("first",), tiled=False)
+    display.want(1e6)
+    display.put("first", [shown(plain(50)), shown(plain(200))])
+    picture = decoded(read_picture(pipe[0]))
+    assert abs(int(picture[360, 960, 0]) - 50) <= 2
+
+
 def test_bytes_that_are_no_picture_end_the_belief() -> None:
     pictures = PictureReader(bytes_max=100)
     good = struct.pack(">I", 4) + b"\xff\xd8ab"

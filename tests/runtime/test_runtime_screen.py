@@ -11,6 +11,8 @@ from harness.runtime.screen import QUIET_FPS, WATCHED_FPS, Screen
 class Application:
     instance: str
     rates: list[float] = field(default_factory=list)
+    streams: int = 1
+    tiled: bool = True
 
     def show(self, rate_fps: float) -> None:
         self.rates.append(rate_fps)

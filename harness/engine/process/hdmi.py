@@ -63,7 +63,11 @@ class Hdmi:
             if self._url and not self._told:
                 self._told = True
                 self._note("scenario", kind.DISPLAY_PAGE, {"url": self._url})
-            self._note(f"appliance/{appliance}", kind.DISPLAY_OWNER, {"instance": shown})
+            owner = self._screens[appliance].owner
+            streams = 0 if owner is None else owner.streams
+            tiles = streams if owner is None or owner.tiled else min(streams, 1)
+            values = {"owner": shown, "streams": streams, "tiles": tiles}
+            self._note(f"appliance/{appliance}", kind.DISPLAY, values)
             if shown is not None:
                 self._wanted[appliance] = f"first picture of {shown}"
 

@@ -69,6 +69,7 @@ class Node:
     directory: Path
     doors: Link | None = None  # its inbound ports
     has_display: bool = False
+    tiled: bool = True  # does the firmware show every stream of it
     cost: Cost | None = None  # of its calls on the appliance, where they are paced
     application: Application = field(default_factory=Application)
     role: RoleEndpoint | None = None
@@ -80,6 +81,11 @@ class Node:
     unfetched: set[str] = field(default_factory=set)  # cameras whose lack of credentials is told
     watch: asyncio.Task[None] | None = None
     stopping: bool = False
+
+    @property
+    def streams(self) -> int:
+        """How many there are to be shown."""
+        return len(self.cameras)
 
     def show(self, rate_fps: float) -> None:
         """Pictures for the screen from now on (`harness.runtime.screen.Owner`)."""
@@ -169,7 +175,7 @@ class Nodes:
             node.logs = {name: Console(path) for name, path in logs.items()}
             streams = {"console_output": spec.logs / CONSOLE, **logs}
             node.tail = Tail(streams, node.code, spec.logs / CODE_LOGS)
-            node.has_display = bool(spec.displays)
+            node.has_display, node.tiled = bool(spec.displays), spec.tiled
             routes = [route for route in resolved.routes if route.node == code.node]
             await node.application.start(
                 self._as_fetched(spec),
@@ -465,6 +471,7 @@ class Nodes:
             parameters={p.port: p.value for p in resolved.parameters if p.code == code.node},
             models=tuple(models),
             outputs=tuple(port.name for port in code.interface.outputs),
+            tiled=request.hosting.tiles,
             displays=tuple(sink.port for sink in resolved.sinks if sink.code == code.node),
             storage=state / "storage",
             logs=state / "logs",
