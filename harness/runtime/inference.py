@@ -1,4 +1,4 @@
-"""Model nodes inside the application process: ONNX Runtime, one thread, checked shapes."""
+"""Model nodes inside the application process: loaded in the background, checked, paced."""
 
 from __future__ import annotations
 
@@ -12,24 +12,17 @@ import av
 import numpy as np
 
 from harness.errors import InputError
-from harness.runtime.telemetry import Inference
+from harness.runtime.session import described, open_session
+from harness.runtime.telemetry import Inference, ModelFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from harness.runtime.session import Session, Tensor
     from harness.runtime.spec import ModelFile
     from harness.runtime.telemetry import Message
-
-_DTYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +39,7 @@ class Model:
     def __init__(self, file: ModelFile, emit: Callable[[Message], None]) -> None:
         self._file = file
         self._emit = emit
-        self._session: Any = None
+        self._session: Session | None = None
         self._error: Exception | None = None
         self.pace: Pace | None = None
         self._called = False
@@ -68,7 +61,7 @@ class Model:
         feeds = self._feeds(given)
         began_s = time.monotonic()
         left_s = None if timeout_s is None else timeout_s - (began_s - started_s)
-        outputs = self._infer(feeds, left_s)
+        outputs = self._session.run(feeds, left_s)
         host_s = time.monotonic() - began_s
         target_s = self._target_s()
         if target_s is not None:
@@ -78,7 +71,11 @@ class Model:
         if target_s is not None:
             told = replace(told, host_ms=host_s * 1e3, target_ms=target_s * 1e3)
         self._emit(told)
-        return tuple(outputs)
+        return tuple(map(self._given_back, outputs))
+
+    def _given_back(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Single precision, whatever the model computes in: so the appliance hands it over."""
+        return output.astype(np.float32) if output.dtype == np.float16 else output
 
     def _target_s(self) -> float | None:
         """What this call takes on the appliance; the first one warms up."""
@@ -97,56 +94,40 @@ class Model:
         if late:
             raise TimeoutError(f"model node {self._file.node!r}: time_out passed")
 
-    def _infer(
-        self, feeds: Mapping[str, NDArray[Any]], left_s: float | None
-    ) -> Sequence[NDArray[Any]]:
-        if left_s is None:
-            outputs: Sequence[NDArray[Any]] = self._session.run(None, feeds)
-            return outputs
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            options.terminate = True
-
-        timer = threading.Timer(max(left_s, 0.0), expire)
-        timer.start()
-        try:
-            outputs = self._session.run(None, feeds, options)
-        except Exception as error:
-            if expired.is_set():
-                raise TimeoutError(f"model node {self._file.node!r}: time_out passed") from error
-            raise
-        finally:
-            timer.cancel()
-            timer.join()
-        return outputs
-
     def _load(self) -> None:
         try:
             session = open_session(self._file)
-            self._check_descriptor(session)
+            self._agree("input", described(self._file, "inputs"), session.inputs)
+            if session.outputs is not None:
+                self._agree("output", described(self._file, "outputs"), session.outputs)
             self._session = session
         except Exception as error:  # handed to whoever calls the model
             self._error = error
+            self._emit(ModelFailed(self._file.node, time.monotonic(), str(error)))
 
-    def _check_descriptor(self, session: Any) -> None:
-        described = self._file.descriptor.get("mlModelDescriptor", {}).get("inputs", [])
-        actual = {entry.name: list(entry.shape) for entry in session.get_inputs()}
-        for entry in described:
-            name, shape = entry.get("name"), list(entry.get("shape", ()))
-            if name not in actual or not _fits(shape, actual[name]):
+    def _agree(self, what: str, said: Sequence[Tensor], actual: Sequence[Tensor]) -> None:
+        """Whether the descriptor, where it names any, has the model's names and shapes."""
+        shapes = {entry.name: list(entry.shape) for entry in actual}
+        verb = "takes" if what == "input" else "gives"
+        hint = f"make mlModelDescriptor.{what}s name the model's {what}s and shapes"
+        for entry in said:
+            if entry.name not in shapes or not _fits(entry.shape, shapes[entry.name]):
                 raise InputError(
-                    f"model node {self._file.node!r}: descriptor input {name!r} of shape {shape}, "
-                    f"but the model takes {actual}",
-                    hint="make mlModelDescriptor.inputs name the model's inputs and shapes",
+                    f"model node {self._file.node!r}: descriptor {what} {entry.name!r} of shape "
+                    f"{list(entry.shape)}, but the model {verb} {shapes}",
+                    hint=hint,
                 )
+        missing = sorted(shapes.keys() - {entry.name for entry in said})
+        if said and missing and what == "input":
+            raise InputError(
+                f"model node {self._file.node!r}: the descriptor lacks the {what}s {missing}, "
+                f"which the model {verb}",
+                hint=hint,
+            )
 
     def _feeds(self, given: Any) -> dict[str, NDArray[Any]]:
-        inputs = {entry.name: entry for entry in self._session.get_inputs()}
+        assert self._session is not None
+        inputs = {entry.name: entry for entry in self._session.inputs}
         if not isinstance(given, Mapping):
             if len(inputs) != 1:
                 raise self._wrong(f"one array for the inputs {list(inputs)}")
@@ -155,7 +136,7 @@ class Model:
             raise self._wrong(f"inputs {sorted(given)}, the model takes {sorted(inputs)}")
         return {name: self._array(inputs[name], value) for name, value in given.items()}
 
-    def _array(self, entry: Any, value: Any) -> NDArray[Any]:
+    def _array(self, entry: Tensor, value: Any) -> NDArray[Any]:
         array = np.asarray(value)
         if array.dtype == np.uint8 and array.ndim == 3 and len(entry.shape) == 4:
             array = prepare(array, entry.shape)
@@ -163,7 +144,7 @@ class Model:
             raise self._wrong(
                 f"input {entry.name!r} of shape {list(array.shape)}, expected {list(entry.shape)}"
             )
-        return np.ascontiguousarray(array, dtype=_DTYPES.get(entry.type, array.dtype))
+        return np.ascontiguousarray(array, dtype=entry.dtype or array.dtype)
 
     def _wrong(self, what: str) -> InputError:
         return InputError(
@@ -171,27 +152,7 @@ class Model:
         )
 
 
-def open_session(file: ModelFile) -> Any:
-    """An ONNX Runtime session on one thread. Raises `InputError` when it cannot be loaded."""
-    import onnxruntime  # 100 ms and 40 MB: only processes with a model pay for it
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(
-            str(file.path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise InputError(
-            f"model node {file.node!r}: {file.path.name} cannot be loaded: {error}",
-            hint="the model asset must hold an intact ONNX file",
-        ) from error
-
-
-def prepare(image: NDArray[np.uint8], shape: Sequence[int | str]) -> NDArray[np.float32]:
+def prepare(image: NDArray[np.uint8], shape: Sequence[int | str | None]) -> NDArray[np.float32]:
     """A BGR picture as the model wants it: scaled, RGB planes, float32 in 0..1, N x 3 x H x W."""
     height = shape[2] if isinstance(shape[2], int) else image.shape[0]
     width = shape[3] if isinstance(shape[3], int) else image.shape[1]
@@ -200,7 +161,7 @@ def prepare(image: NDArray[np.uint8], shape: Sequence[int | str]) -> NDArray[np.
     return np.ascontiguousarray(planar[None], dtype=np.float32) / np.float32(255)
 
 
-def _fits(given: Sequence[int], expected: Sequence[int | str | None]) -> bool:
+def _fits(given: Sequence[int | str | None], expected: Sequence[int | str | None]) -> bool:
     """Whether the shapes agree; a dimension that the model leaves open takes any size."""
     return len(given) == len(expected) and all(
         not isinstance(want, int) or have == want

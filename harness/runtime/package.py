@@ -1,9 +1,10 @@
 """Application directories in the packager's layout -> assets named by their SHA-256.
 
 `graphs/<app>/graph.json`, `packages/<account>-<name>-<version>/{package.json, descriptor.json}`
-with `src/` beside it (code: becomes `/panorama`) or `model.onnx` (model), and `assets/` with what
-the vendor's own packager built before: an asset that package.json already names there is taken
-as it is. Packing is deterministic: same files, same bytes, same names, same patch versions.
+with `src/` beside it (code: becomes `/panorama`) or `model.onnx`, `.pt`, `.pth` (model), and
+`assets/` with what the vendor's own packager built before: an asset that package.json already
+names there is taken as it is. Packing is deterministic: same files, same bytes, same names, same
+patch versions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.record.canonical import digest
+from harness.runtime.session import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -172,17 +174,23 @@ def _prebuilt(entry: Mapping[str, Any] | None, prebuilt: Path) -> dict[str, Path
 
 
 def _build(directory: Path, kind: str, target: Path) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Build an asset from `src/` or `model.onnx`: its `implementations` entry and its files."""
-    source = directory / ("src" if kind == "container" else "model.onnx")
+    """Build an asset from `src/` or `model.*`: its `implementations` entry and its files."""
+    source = directory / "src" if kind == "container" else _model(directory)
     if not source.exists():
         raise InputError(f"{source}: missing", hint=f"the {kind} asset is built from it")
     descriptor = directory / "descriptor.json"
     read_json(descriptor)
-    content = source_files(source) if kind == "container" else {"model.onnx": source}
+    content = source_files(source) if kind == "container" else {source.name: source}
     asset = _store(archive(content), ".tar.gz", target)
     described = _store(descriptor.read_bytes(), ".json", target)
     implementation = {"type": kind, "assetUri": asset.name, "descriptorUri": described.name}
     return implementation, {asset.name: asset, described.name: described}
+
+
+def _model(directory: Path) -> Path:
+    """`model.onnx`, or TorchScript under one of its suffixes; the former where there is none."""
+    names = [directory / f"model{suffix}" for suffix in SUFFIXES]
+    return next((path for path in names if path.is_file()), names[0])
 
 
 def source_files(source: Path) -> dict[str, Path]:

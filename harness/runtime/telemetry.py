@@ -99,6 +99,15 @@ class Inference:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFailed:
+    """The model `node` cannot be used; `line` is what its log says."""
+
+    node: str
+    at_s: float
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """The account of one connection, in frames.
 
@@ -157,7 +166,7 @@ class Stopped:
 
 Message: TypeAlias = (
     "Started | CameraConnected | CameraLost | CameraPaused | CredentialsMissing | Frame"
-    " | Inference | Counts | Trouble | Stopped"
+    " | Inference | ModelFailed | Counts | Trouble | Stopped"
 )
 
 _KINDS: dict[str, type] = {
@@ -170,6 +179,7 @@ _KINDS: dict[str, type] = {
         CredentialsMissing,
         Frame,
         Inference,
+        ModelFailed,
         Counts,
         Trouble,
         Stopped,

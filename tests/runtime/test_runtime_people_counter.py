@@ -15,7 +15,7 @@ from harness.camera.picture.clip import ClipSpec, load_clip
 from harness.camera.picture.scene import Box
 from harness.camera.picture.score import Score, score
 from harness.runtime import process
-from harness.runtime.inference import open_session
+from harness.runtime.session import open_session
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -82,7 +82,7 @@ def test_it_finds_what_the_scene_shows(
         assert len(frames) == len(clip.access_units)
         for index, frame in enumerate(frames):
             image = frame.to_ndarray(format="bgr24")
-            (heat,) = session.run(None, {"image": application.prepare(image)})
+            (heat,) = session.run({"image": application.prepare(image)})
             found = application.detections(heat, 0.5)
             total += score([Box(label, *box) for label, _, *box in found], clip.truth(index))
     assert total.precision is not None
@@ -94,7 +94,7 @@ def test_it_finds_what_the_scene_shows(
 def test_an_empty_street_shows_nothing(application: Any, model_file: ModelFile) -> None:
     grey = np.random.default_rng(1).integers(70, 160, (360, 640, 1)).astype(np.uint8)
     image = np.repeat(grey, 3, axis=2)
-    (heat,) = open_session(model_file).run(None, {"image": application.prepare(image)})
+    (heat,) = open_session(model_file).run({"image": application.prepare(image)})
     assert application.detections(heat, 0.5) == []
 
 

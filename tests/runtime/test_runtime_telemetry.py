@@ -15,7 +15,8 @@ from harness.errors import Corrupt, InputError
 from harness.runtime import control
 from harness.runtime.console import Console
 from harness.runtime.emitter import MESSAGES_MAX, Emitter
-from harness.runtime.inference import Model, open_session
+from harness.runtime.inference import Model
+from harness.runtime.session import open_session
 from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile, read_inherited
 from harness.runtime.telemetry import (
     CameraConnected,

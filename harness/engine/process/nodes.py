@@ -33,6 +33,7 @@ from harness.runtime.guard import memory_max_bytes, usage, verdict
 from harness.runtime.process import CODE_LOGS, CONSOLE, Application
 from harness.runtime.requirements import installed
 from harness.runtime.sandbox import Isolation, bubblewrap
+from harness.runtime.session import SUFFIXES
 from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
 from harness.runtime.tail import Tail
 from harness.runtime.unpack import unpack
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 60.0
 WINDOW_S = 1.0
 GUARD_S = 0.5
+LINE_MAX = 2000
 GRACE_S = 5.0
 CLOSE_GRACE_S = 1.0
 REGION = "us-east-1"
@@ -77,7 +79,7 @@ class Node:
     tally: Tally | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     cameras: tuple[CameraInput, ...] = ()
-    logs: dict[str, Console] = field(default_factory=dict)  # of its camera nodes
+    logs: dict[str, Console] = field(default_factory=dict)  # of its camera and model nodes
     unfetched: set[str] = field(default_factory=set)  # cameras whose lack of credentials is told
     watch: asyncio.Task[None] | None = None
     stopping: bool = False
@@ -171,7 +173,8 @@ class Nodes:
             name = self.name(request.instance)
             node.tally = Tally(name, cameras, peers, self.note, self.elapsed)
             node.cameras = spec.cameras
-            logs = {c.name: spec.logs / f"{c.name}.log" for c in spec.cameras}
+            names = (*(c.name for c in spec.cameras), *(m.node for m in spec.models))
+            logs = {name: spec.logs / f"{name}.log" for name in names}
             node.logs = {name: Console(path) for name, path in logs.items()}
             streams = {"console_output": spec.logs / CONSOLE, **logs}
             node.tail = Tail(streams, node.code, spec.logs / CODE_LOGS)
@@ -419,10 +422,21 @@ class Nodes:
             return
         if isinstance(parsed, telemetry.CameraLost) and parsed.camera in node.logs:
             node.logs[parsed.camera].write(f"{self.elapsed():.3f} {parsed.line}\n".encode())
-        if isinstance(parsed, telemetry.CredentialsMissing):
+        if isinstance(parsed, telemetry.ModelFailed):
+            self._tell_failed(node, parsed)
+        elif isinstance(parsed, telemetry.CredentialsMissing):
             self._tell_unfetched(node, parsed.camera)
         elif node.tally is not None:
             node.tally.take(parsed)
+
+    def _tell_failed(self, node: Node, failed: telemetry.ModelFailed) -> None:
+        """Into the model node's own log, and the history."""
+        if failed.node not in node.logs:
+            return
+        line = failed.line[:LINE_MAX]
+        node.logs[failed.node].write(f"{self.elapsed():.3f} {line}\n".encode())
+        values = {"stream": failed.node, "line": line, "instance": node.instance}
+        self.note(f"app/{self.name(node.instance)}", kind.LOG_LINE, values)
 
     def _tell_unfetched(self, node: Node, camera: str) -> None:
         if camera in node.unfetched:
@@ -450,7 +464,9 @@ class Nodes:
         for model in resolved.models:
             asset = _asset(packages[model.package], model.interface.asset)
             folder = await self._unpack(node, request, asset, f"model-{model.node}")
-            models.append(ModelFile(model.node, _model_file(folder), asset["descriptor"]))
+            models.append(
+                ModelFile(model.node, _model_file(folder, asset["descriptor"]), asset["descriptor"])
+            )
         paces: dict[str, tuple[float, float]] = {}
         if self.pacing is not None and models:
             cost = await asyncio.to_thread(
@@ -567,8 +583,14 @@ def _entry(package: str, descriptor: Any) -> tuple[str, str]:
         ) from None
 
 
-def _model_file(folder: Path) -> Path:
-    files = sorted(folder.rglob("*.onnx"))
-    if len(files) != 1:
-        raise Corrupt(f"model archive holds {len(files)} .onnx files", hint="it must hold one")
-    return files[0]
+def _model_file(folder: Path, descriptor: Any) -> Path:
+    """The one file of the archive that something here runs."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    if len(files) == 1:
+        return files[0]
+    described = descriptor.get("mlModelDescriptor", {}) if isinstance(descriptor, dict) else {}
+    raise Corrupt(
+        f"model archive of {described.get('framework', 'an unnamed framework')} holds {len(files)}"
+        f" files of {', '.join(SUFFIXES)}",
+        hint="it must hold one: an ONNX file, or TorchScript; export other frameworks to ONNX",
+    )
