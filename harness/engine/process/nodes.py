@@ -9,20 +9,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import psutil
-
-from harness.appliance import graph
-from harness.appliance.effect import NodeEnded, NodeOutput
-from harness.appliance.firmware import Mailbox
+from harness.appliance.effect import NodeEnded
 from harness.engine.process.hdmi import Hdmi
 from harness.engine.process.link import Link
-from harness.engine.process.role import RoleEndpoint
+from harness.engine.process.node import Node
 from harness.engine.process.tally import Tally
+from harness.engine.process.wiring import LOOPBACK, Wiring, resolve
 from harness.engine.wiring import CABLE
 from harness.errors import Corrupt, EngineError, PeerError, PeerRefused, PeerTimeout
 from harness.record import camera_log, kind
@@ -30,23 +26,21 @@ from harness.runtime import telemetry
 from harness.runtime.console import Console
 from harness.runtime.control import Login
 from harness.runtime.guard import memory_max_bytes, usage, verdict
-from harness.runtime.process import CODE_LOGS, CONSOLE, Application
-from harness.runtime.requirements import installed
+from harness.runtime.process import CODE_LOGS, CONSOLE
 from harness.runtime.sandbox import Isolation, bubblewrap
-from harness.runtime.session import SUFFIXES
-from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
 from harness.runtime.tail import Tail
-from harness.runtime.unpack import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
+    from harness.appliance import graph
     from harness.appliance.effect import StartNode
     from harness.camera.serve.live import Camera
     from harness.engine.process.machine import Machine
-    from harness.engine.process.pacing import Cost, Pacing
+    from harness.engine.process.pacing import Pacing
     from harness.runtime.sandbox import Sockets
+    from harness.runtime.spec import ApplicationSpec, CameraInput
 
 START_TIMEOUT_S = 60.0
 WINDOW_S = 1.0
@@ -54,57 +48,6 @@ GUARD_S = 0.5
 LINE_MAX = 2000
 GRACE_S = 5.0
 CLOSE_GRACE_S = 1.0
-REGION = "us-east-1"
-LOOPBACK = "127.0.0.1"
-
-
-@dataclass(eq=False)
-class Node:
-    """A running code node: an application has one, and before firmware 5.0.7 perhaps more."""
-
-    instance: str
-    code: str
-    machine: Machine
-    mailbox: str
-    link: Link  # to cameras
-    cloud: Link  # to its role's credentials and the service, by way of the appliance's uplink
-    directory: Path
-    doors: Link | None = None  # its inbound ports
-    has_display: bool = False
-    tiled: bool = True  # does the firmware show every stream of it
-    cost: Cost | None = None  # of its calls on the appliance, where they are paced
-    application: Application = field(default_factory=Application)
-    role: RoleEndpoint | None = None
-    tail: Tail | None = None
-    tally: Tally | None = None
-    started: asyncio.Event = field(default_factory=asyncio.Event)
-    cameras: tuple[CameraInput, ...] = ()
-    logs: dict[str, Console] = field(default_factory=dict)  # of its camera and model nodes
-    unfetched: set[str] = field(default_factory=set)  # cameras whose lack of credentials is told
-    watch: asyncio.Task[None] | None = None
-    stopping: bool = False
-
-    @property
-    def streams(self) -> int:
-        """How many there are to be shown."""
-        return len(self.cameras)
-
-    def show(self, rate_fps: float) -> None:
-        """Pictures for the screen from now on (`harness.runtime.screen.Owner`)."""
-        self.application.show(rate_fps)
-
-    def pace(self, paces: Mapping[str, tuple[float, float]]) -> None:
-        self.application.pace(paces)
-
-    async def leave(self) -> None:
-        """Give back what it holds outside its process."""
-        for log in self.logs.values():
-            log.close()
-        for link in (self.link, self.cloud, self.doors):
-            if link is not None:
-                await link.close()
-        if self.role is not None:
-            await self.role.close()
 
 
 class Nodes:
@@ -124,8 +67,8 @@ class Nodes:
     ) -> None:
         """`transports` says what appliances ask for a camera's stream over: tcp or udp."""
         self.pacing = pacing
+        self.wiring = Wiring(directory, transports, name, pacing)
         self.hdmi = hdmi or Hdmi((), directory, note, name)
-        self.transports = transports
         self.group = group
         self.directory = directory
         self.cameras = cameras
@@ -140,7 +83,7 @@ class Nodes:
     async def start(self, machine: Machine, request: StartNode) -> None:
         """Returns when the application's SDK is up. Raises `PeerError` naming why it is not."""
         await self.stop(request.instance, "replaced")
-        resolved = _resolve(request.document)
+        resolved = resolve(request.document)
         try:
             for code in resolved.codes:
                 await self._start(machine, request, resolved, code)
@@ -168,7 +111,7 @@ class Nodes:
         node = Node(request.instance, code.node, machine, request.mailbox, link, cloud, directory)
         self._nodes[node.instance, node.code] = node
         try:
-            spec = await self._spec(node, request, resolved, code)
+            spec = await self.wiring.spec(node, request, resolved, code)
             cameras = {camera.name: self.cameras[camera.name] for camera in spec.cameras}
             name = self.name(request.instance)
             node.tally = Tally(name, cameras, peers, self.note, self.elapsed)
@@ -275,7 +218,7 @@ class Nodes:
         try:
             while not ending.done():
                 await asyncio.wait({ending}, timeout=WINDOW_S)
-                await self._ship(node)
+                await node.ship()
                 if node.tally is not None and not ending.done():
                     node.tally.report()
             code = ending.result()
@@ -306,13 +249,6 @@ class Nodes:
                 values = {"stream": "kern_log", "line": line, "instance": node.instance}
                 self.note(node.machine.source, kind.LOG_LINE, values)
                 return
-
-    async def _ship(self, node: Node) -> None:
-        """What the application said since the last time, to the appliance's logs agent."""
-        assert node.tail is not None
-        for stream, lines in (await asyncio.to_thread(node.tail.look)).items():
-            output = NodeOutput(node.machine.wall_s(), node.instance, stream, tuple(lines))
-            node.machine.deliver(Mailbox.TELEMETRY, output)
 
     async def _clear(self, node: Node) -> None:
         await node.leave()
@@ -392,8 +328,8 @@ class Nodes:
         mine = [one for one in self._nodes.values() if one.machine.name == appliance]
         memory = 0
         for node in mine:
-            with suppress(psutil.Error, PeerError):  # it may be about to start, or gone by now
-                memory += psutil.Process(node.application.pid).memory_info().rss
+            if node.application.spawned:
+                memory += usage(node.application.outer_pid, sys.maxsize).resident_bytes
         return memory, max((one.application.console_bytes for one in mine), default=0)
 
     async def close(self) -> None:
@@ -450,95 +386,6 @@ class Nodes:
         }
         self.note(node.machine.source, kind.LOG_LINE, values)
 
-    # --- what the process is started with ------------------------------------------------------
-
-    async def _spec(
-        self, node: Node, request: StartNode, resolved: graph.Graph, code: graph.Code
-    ) -> ApplicationSpec:
-        document = request.document
-        packages = {package["name"]: package for package in document["packages"]}
-        node.directory.mkdir(parents=True)
-        container = _asset(packages[code.package], code.interface.asset)
-        root = await self._unpack(node, request, container, "root")
-        models = []
-        for model in resolved.models:
-            asset = _asset(packages[model.package], model.interface.asset)
-            folder = await self._unpack(node, request, asset, f"model-{model.node}")
-            models.append(
-                ModelFile(model.node, _model_file(folder, asset["descriptor"]), asset["descriptor"])
-            )
-        paces: dict[str, tuple[float, float]] = {}
-        if self.pacing is not None and models:
-            cost = await asyncio.to_thread(
-                self.pacing.cost, node.machine.name, request.instance, models
-            )
-            node.cost = cost
-            paces = {name: (ms, cost.first_more_ms) for name, ms in cost.calls_ms.items()}
-        entry = _entry(code.package, container["descriptor"])
-        state = self.directory / "state" / self.name(request.instance)
-        if len(resolved.codes) > 1:  # every container has its own file system
-            state /= code.node
-        cameras = [camera for camera in resolved.cameras if camera.code == code.node]
-        return ApplicationSpec(
-            instance=request.instance,
-            root=root,
-            entry=entry,
-            cameras=tuple([await self._camera(node, document, c) for c in cameras]),
-            parameters={p.port: p.value for p in resolved.parameters if p.code == code.node},
-            models=tuple(models),
-            outputs=tuple(port.name for port in code.interface.outputs),
-            tiled=request.hosting.tiles,
-            displays=tuple(sink.port for sink in resolved.sinks if sink.code == code.node),
-            storage=state / "storage",
-            logs=state / "logs",
-            region=REGION,
-            paused=request.paused,
-            paces=paces,
-            packages=await asyncio.to_thread(installed, root / "panorama"),
-            environment=await self._role(node, document),
-        )
-
-    async def _role(self, node: Node, document: Mapping[str, Any]) -> Mapping[str, str]:
-        """What the application gets of AWS: its role's credentials, or nothing at all."""
-        if not document.get("role"):
-            return {}
-        node.role = RoleEndpoint(node.machine.uplink, document["credentials"])
-        return await node.role.start(
-            document["endpoint"], lambda port: node.cloud.port(LOOPBACK, port)
-        )
-
-    async def _camera(
-        self, node: Node, document: Mapping[str, Any], camera: graph.Camera
-    ) -> CameraInput:
-        source = document["cameras"][camera.node]
-        parts = urlsplit(source["url"])
-        local = await node.link.port(parts.hostname or "", parts.port or 554)
-        return CameraInput(
-            node=camera.node,
-            port=camera.port,
-            name=camera.node,
-            url=parts._replace(netloc=f"{node.link.host}:{local}").geturl(),
-            username=source["username"],
-            password=source["password"],
-            transport=self.transports.get(camera.node, "tcp"),
-        )
-
-    async def _unpack(
-        self, node: Node, request: StartNode, asset: Mapping[str, Any], name: str
-    ) -> Path:
-        """Read an asset back from the appliance's storage and unpack it."""
-        partition, offset, size = request.assets[asset["sha256"]]
-        target = node.directory / name
-
-        def work() -> None:
-            archive = node.directory / f"{name}.tar.gz"
-            archive.write_bytes(node.machine.disk[partition].read(offset, size))
-            unpack(archive, target)
-            archive.unlink()
-
-        await asyncio.to_thread(work)
-        return target
-
 
 async def _all(stops: Iterable[Awaitable[None]]) -> None:
     """Every one is stopped before the first error is raised."""
@@ -547,50 +394,8 @@ async def _all(stops: Iterable[Awaitable[None]]) -> None:
             raise error
 
 
-def _resolve(document: Mapping[str, Any]) -> graph.Graph:
-    manifests = {package["name"]: package["manifest"] for package in document["packages"]}
-    try:
-        parsed = graph.parse(document["manifest"], document["overrides"])
-        return graph.resolve(parsed, manifests)
-    except graph.GraphInvalid as error:
-        raise Corrupt(f"deployment document: {error}") from None
-
-
 def _why(code: int, error_line: str) -> str:
     """Why a process ended: a signal says nothing by itself, a traceback does in its last line."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return error_line or f"exit code {code}"
-
-
-def _asset(package: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    for asset in package["assets"]:
-        if asset["name"] == name:
-            found: Mapping[str, Any] = asset
-            return found
-    raise Corrupt(f"package {package['name']}: no asset {name!r}")
-
-
-def _entry(package: str, descriptor: Any) -> tuple[str, str]:
-    """The program and its file, as descriptor.json names them."""
-    try:
-        entry = descriptor["runtimeDescriptor"]["entry"]
-        return str(entry["path"]), str(entry["name"])
-    except (KeyError, TypeError):
-        raise Corrupt(
-            f"package {package}: descriptor.json has no runtimeDescriptor.entry",
-            hint='it must hold {"path": "python3", "name": "/panorama/..."}',
-        ) from None
-
-
-def _model_file(folder: Path, descriptor: Any) -> Path:
-    """The one file of the archive that something here runs."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
-    if len(files) == 1:
-        return files[0]
-    described = descriptor.get("mlModelDescriptor", {}) if isinstance(descriptor, dict) else {}
-    raise Corrupt(
-        f"model archive of {described.get('framework', 'an unnamed framework')} holds {len(files)}"
-        f" files of {', '.join(SUFFIXES)}",
-        hint="it must hold one: an ONNX file, or TorchScript; export other frameworks to ONNX",
-    )
