@@ -246,7 +246,7 @@ def _duration_s(
 @app.command("bench")
 @click.argument(
     "what",
-    type=click.Choice(["appliance", "camera", "cloud", "identity", "demo", "all"]),
+    type=click.Choice(["appliance", "camera", "cloud", "identity", "runtime", "demo", "all"]),
     default="all",
 )
 @click.option("--sessions", type=click.IntRange(min=1), help="Of cameras: so many, not a search.")

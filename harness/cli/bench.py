@@ -17,6 +17,7 @@ BENCHES = {
     "camera": "harness.camera.bench.sessions",
     "cloud": "harness.cloud.bench",
     "identity": "harness.camera.bench.identity",
+    "runtime": "harness.engine.process.bench",
     "demo": "harness.cli.bench_demo",
 }
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 3}
