@@ -159,8 +159,25 @@ def override_document(packed: PackedApplication, step: Deploy, account: str) -> 
             "packages": packages,
             "nodes": nodes,
             "nodeOverrides": replacements,
+            **_rules(manifest, step),
         }
     }
+
+
+def _rules(manifest: graph.Manifest, step: Deploy) -> dict[str, Any]:
+    """The manifest's rules once more, for the ports that the step opens."""
+    known = {rule.container_port: rule for rule in manifest.rules}
+    for port in step.open_ports:
+        if port not in known:
+            raise InputError(
+                f"deploy {step.instance}: the manifest has no rule for container port {port}",
+                hint=f"its rules: {', '.join(map(str, sorted(known))) or 'none'}",
+            )
+    rules = [
+        {"node": known[port].node, "containerPort": port, "hostPort": known[port].host_port}
+        for port in step.open_ports
+    ]
+    return {"networkRoutingRules": rules} if rules else {}
 
 
 def _placeholder(manifest: graph.Manifest, name: str, instance: str) -> str:

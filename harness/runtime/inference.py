@@ -55,7 +55,8 @@ class Model:
         started_s = time.monotonic()
         self._thread.join(timeout_s)
         if self._error is not None:
-            raise self._error
+            # Its last traceback would keep the frames of every call before.
+            raise self._error.with_traceback(None)
         if self._session is None:
             raise TimeoutError(f"model node {self._file.node!r} not loaded within {timeout_s} s")
         feeds = self._feeds(given)

@@ -27,7 +27,7 @@ REQUEST_BYTES = 64
 def listen(port: int) -> list[socket.socket]:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((HOST, port))
+    sock.bind(("", port))  # all addresses: there is nothing here but loopback
     sock.listen(BACKLOG)
     return [sock]
 

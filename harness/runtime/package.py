@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DIRECTORY = re.compile(r"(?P<account>[0-9]{12})-(?P<name>.+)-(?P<version>[0-9]+\.[0-9]+)")
 _ASSET_TYPES = {"business_logic": "container", "ml_model": "model"}
+_OF_THE_PACKAGE = frozenset(("package.json", "descriptor.json", "Dockerfile"))
 JSON_BYTES_MAX = 1 << 20
 _CHUNK_BYTES = 1 << 20
 
@@ -175,7 +176,7 @@ def _prebuilt(entry: Mapping[str, Any] | None, prebuilt: Path) -> dict[str, Path
 
 def _build(directory: Path, kind: str, target: Path) -> tuple[dict[str, Any], dict[str, Path]]:
     """Build an asset from `src/` or `model.*`: its `implementations` entry and its files."""
-    source = directory / "src" if kind == "container" else _model(directory)
+    source = _code(directory) if kind == "container" else _model(directory)
     if not source.exists():
         raise InputError(f"{source}: missing", hint=f"the {kind} asset is built from it")
     descriptor = directory / "descriptor.json"
@@ -185,6 +186,13 @@ def _build(directory: Path, kind: str, target: Path) -> tuple[dict[str, Any], di
     described = _store(descriptor.read_bytes(), ".json", target)
     implementation = {"type": kind, "assetUri": asset.name, "descriptorUri": described.name}
     return implementation, {asset.name: asset, described.name: described}
+
+
+def _code(directory: Path) -> Path:
+    """`src/`; where there is none but code beside package.json, that is the source."""
+    source = directory / "src"
+    bare = not source.exists() and any(directory.glob("*.py"))
+    return directory if bare else source
 
 
 def _model(directory: Path) -> Path:
@@ -198,6 +206,8 @@ def source_files(source: Path) -> dict[str, Path]:
 
     `requirements.txt` and `wheels/` may lie beside it, as a Dockerfile would use them.
     """
+    if (source / "package.json").is_file():
+        return _beside_package(source)
     beside = {
         f"panorama/{path.relative_to(source.parent).as_posix()}": path
         for path in (source.parent / "requirements.txt", *source.parent.glob("wheels/*.whl"))
@@ -207,6 +217,18 @@ def source_files(source: Path) -> dict[str, Path]:
         f"panorama/{path.relative_to(source).as_posix()}": path
         for path in sorted(source.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts and path.name != "Dockerfile"
+    }
+
+
+def _beside_package(directory: Path) -> dict[str, Path]:
+    """Code that lies in the package's directory itself, as older packages have it."""
+    return {
+        f"panorama/{path.relative_to(directory).as_posix()}": path
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.parent.name != "assets"
+        and path.name not in _OF_THE_PACKAGE
     }
 
 

@@ -36,7 +36,10 @@ PROBE_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 1.0  # for a system call or two; the harness waits meanwhile
 UP_TIMEOUT_S = 30.0
 _CREDENTIALS = struct.Struct("3i")
-_UNSHARE = ("--unshare-all", "--die-with-parent", "--cap-drop", "ALL")
+_UNSHARE = (
+    *("--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0", "--die-with-parent"),
+    *("--cap-drop", "ALL", "--cap-add", "CAP_NET_BIND_SERVICE"),  # containers may open port 80
+)
 # What programs need of a system, and nothing that says whose it is.
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl", "ca-certificates")

@@ -173,7 +173,10 @@ class WorkPlan:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """Deploy `application` to `appliance`; `inputs` maps a camera node of the graph to cameras."""
+    """Deploy `application` to `appliance`; `inputs` maps a camera node of the graph to cameras.
+
+    `open_ports` are container ports of its routing rules that the override document names again.
+    """
 
     instance: str
     application: str
@@ -183,6 +186,7 @@ class Deploy:
     timeout_s: float = 1200.0
     work: WorkPlan | None = None
     role: str = ""  # RuntimeRoleArn
+    open_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

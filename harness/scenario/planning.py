@@ -208,6 +208,7 @@ class _Compiler:
             parameters=dict(deploy.parameters),
             work=self._work(deploy),
             role=deploy.role or "",
+            open_ports=tuple(deploy.open_ports),
             **_timeout(step),
         )
 

@@ -97,6 +97,11 @@ class DeployFile(Part):
     role: Annotated[str, Field(pattern=ROLE_PATTERN)] | None = Field(
         default=None, description="RuntimeRoleArn: the role it acts in"
     )
+    open_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        default_factory=list,
+        max_length=32,
+        description="container ports of the manifest's networkRoutingRules to open",
+    )
     work: WorkFile | None = Field(
         default=None, description="what its frames cost in virtual time, if not as in the profile"
     )

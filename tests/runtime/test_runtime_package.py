@@ -12,7 +12,7 @@ import pytest
 
 from harness.appliance.graph import parse, resolve
 from harness.errors import InputError
-from harness.runtime.package import file_digest, pack, patch_version
+from harness.runtime.package import file_digest, pack, pack_package, patch_version
 from harness.runtime.unpack import unpack
 
 PEOPLE_COUNTER = Path(__file__).parents[2] / "fixtures/apps/people-counter"
@@ -144,3 +144,22 @@ def test_what_is_wrong_is_named(source: Path, tmp_path: Path, spoil: Any, messag
     with pytest.raises(InputError, match=message) as caught:
         pack(source, tmp_path / "out")
     assert caught.value.hint
+
+
+def test_code_may_lie_beside_its_package_json(tmp_path: Path) -> None:
+    package = tmp_path / "123456789012-code-1.0"
+    (package / "assets").mkdir(parents=True)
+    (package / "lib").mkdir()
+    for name in ("application.py", "lib/more.py", "classes.json", "Dockerfile", "assets/old.gz"):
+        (package / name).write_text("")
+    (package / "descriptor.json").write_text("{}")
+    (package / "package.json").write_text(
+        '{"nodePackage": {"interfaces": '
+        '[{"category": "business_logic", "asset": "a", "name": "i"}]}}'
+    )
+    packed = pack_package(package, tmp_path, tmp_path / "assets")
+    (archive,) = (path for name, path in packed.files.items() if name.endswith(".tar.gz"))
+    with tarfile.open(archive) as tar:
+        assert {one.name for one in tar.getmembers() if one.isfile()} == {
+            *("panorama/application.py", "panorama/lib/more.py", "panorama/classes.json"),
+        }

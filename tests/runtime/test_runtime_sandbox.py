@@ -169,7 +169,7 @@ async def test_an_inbound_port_leads_into_the_sandbox(applications: Applications
         app = await applications.start(
             SAY
             + """
-server = socket.create_server(("0.0.0.0", 8080))
+server = socket.create_server(("0.0.0.0", 80))
 say("ready")
 while True:
     connection, _ = server.accept()
@@ -179,7 +179,7 @@ while True:
             isolation=isolated(enter),
         )
         await until_said(app)
-        port = await doors[0].port("127.0.0.1", 8080)
+        port = await doors[0].port("127.0.0.1", 80)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"hello")
         assert await reader.read() == b"inside: hello"

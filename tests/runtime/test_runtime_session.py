@@ -188,3 +188,14 @@ def test_damaged_torchscript_says_so(torch: Any, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"model\.pt cannot be loaded"):
         open_session(ModelFile("m", tmp_path / "model.pt", descriptor()))
+
+
+def test_a_model_that_fails_again_and_again_keeps_nothing_of_its_callers(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"damaged")
+    model = Model(ModelFile("m", tmp_path / "model.onnx", descriptor()), lambda _message: None)
+    depths = []
+    for _ in range(3):
+        with pytest.raises(InputError) as failed:
+            model.run(GIVEN)
+        depths.append(len(failed.traceback))
+    assert depths[0] == depths[2]

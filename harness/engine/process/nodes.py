@@ -67,7 +67,7 @@ class Nodes:
     ) -> None:
         """`transports` says what appliances ask for a camera's stream over: tcp or udp."""
         self.pacing = pacing
-        self.wiring = Wiring(directory, transports, name, pacing)
+        self.wiring = Wiring(directory, transports, pacing)
         self.hdmi = hdmi or Hdmi((), directory, note, name)
         self.group = group
         self.directory = directory
@@ -162,6 +162,9 @@ class Nodes:
                 await node.doors.port(LOOPBACK, route.container_port, at=route.host_port)
             except EngineError as error:
                 raise PeerRefused(f"inbound port {route.host_port}: {error}") from None
+            if sockets is not None and route.host_port != route.container_port:
+                # An application may ask its own appliance, at the address others know it by.
+                await node.cloud.port(address, route.host_port, at=route.host_port)
             values = {
                 "instance": node.instance,
                 "node": node.code,

@@ -16,7 +16,7 @@ from harness.runtime.spec import ApplicationSpec, CameraInput, ModelFile
 from harness.runtime.unpack import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from harness.appliance.effect import StartNode
@@ -33,7 +33,6 @@ class Wiring:
 
     directory: Path
     transports: Mapping[str, str]
-    name: Callable[[str], str]
     pacing: Pacing | None
 
     async def spec(
@@ -60,7 +59,8 @@ class Wiring:
             node.cost = cost
             paces = {name: (ms, cost.first_more_ms) for name, ms in cost.calls_ms.items()}
         entry = _entry(code.package, container["descriptor"])
-        state = self.directory / "state" / self.name(request.instance)
+        # By its id: one that is deployed again under an old name finds nothing of the old one.
+        state = self.directory / "state" / request.instance
         if len(resolved.codes) > 1:  # every container has its own file system
             state /= code.node
         cameras = [camera for camera in resolved.cameras if camera.code == code.node]
