@@ -154,6 +154,9 @@ def _open(path: Path) -> tuple[InputContainer, av.VideoStream]:
         container.close()
         raise InputError(f"{path} has no video in it", hint="give a file with a video stream")
     stream = container.streams.video[0]
+    if getattr(stream, "codec_context", None) is None:  # of a file cut off where it says so
+        container.close()
+        raise InputError(f"{path}: nothing says how its video is coded", hint="give a whole file")
     stream.codec_context.options = _STRICT
     return container, stream
 
