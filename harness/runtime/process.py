@@ -163,7 +163,7 @@ class Application:
         except BaseException as error:
             self.kill()
             await self.wait()
-            if isinstance(error, EngineError):
+            if isinstance(error, (EngineError, OSError)):  # it may end at any moment
                 raise EngineError(f"{error}: {self.error_line or 'it says nothing'}") from None
             raise
 

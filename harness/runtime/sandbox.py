@@ -97,17 +97,24 @@ class Maker:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._broken = False
+        self._waiting = False
+        self._ended = False
 
     async def up(self) -> int:
         """The application's process id, once its sandbox stands. Raises `EngineError`."""
         self.theirs.close()
         self._ours.settimeout(UP_TIMEOUT_S)
+        self._waiting = True
         try:
             return await asyncio.to_thread(self._here)
         except OSError as error:
             raise EngineError(f"the application's sandbox did not come up: {error}") from None
         finally:
-            self._ours.settimeout(ANSWER_TIMEOUT_S)
+            self._waiting = False
+            if self._ended:
+                self._ours.close()
+            else:
+                self._ours.settimeout(ANSWER_TIMEOUT_S)
 
     def _here(self) -> int:
         said, ancillary, _, _ = self._ours.recvmsg(16, socket.CMSG_SPACE(_CREDENTIALS.size))
@@ -120,8 +127,14 @@ class Maker:
         self._ours.send(b"go")
 
     def close(self) -> None:
-        self._ours.close()
+        """A thread that still waits on it is told to stop, and it is closed after that."""
+        self._ended = True
         self.theirs.close()
+        if not self._waiting:
+            self._ours.close()
+        else:
+            with contextlib.suppress(OSError):
+                self._ours.shutdown(socket.SHUT_RDWR)
 
     def listen(self, port: int) -> socket.socket:
         """A socket that listens on 127.0.0.1 in the sandbox. Raises `OSError`, as the others."""
