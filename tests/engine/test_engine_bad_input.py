@@ -207,8 +207,8 @@ os.write(telemetry, b'{"kind": "CameraConnected", "camera": "no", "connection": 
     ("altered", "at", "reason"),
     [
         ("images/7.0.13/payload", 5000, "image 7.0.13: hash "),
-        ("images/7.0.13/manifest", 0, "image 7.0.13: manifest: 321 bytes with hash "),
-        ("images/7.0.13/manifest", 200, "image 7.0.13: manifest: 321 bytes with hash "),
+        ("images/7.0.13/manifest", 0, r"image 7.0.13: manifest: \d+ bytes with hash "),
+        ("images/7.0.13/manifest", 200, r"image 7.0.13: manifest: \d+ bytes with hash "),
         ("metadata/timestamp.json", 120, "timestamp metadata: signed by 0 of the 1 keys needed"),
         ("metadata/2.targets.json", 300, "targets metadata: hash "),
     ],
@@ -225,10 +225,10 @@ def test_firmware_that_was_altered_in_the_store_is_refused(
     ends_in_good_order(ran)
     (ended,) = ran.of("ota.ended")
     assert ended.values["outcome"] == "refused"
-    assert ended.values["reason"].startswith(reason)
+    assert re.match(reason, ended.values["reason"])
     ok, error = ran.steps()["update north to 7.0.13, to be committed"]
     assert not ok
-    assert error.startswith(f"the update ended refused, expected committed: {reason}")
+    assert re.match(f"the update ended refused, expected committed: {reason}", error)
     # It never left the firmware it came with.
     assert [event.values["version"] for event in ran.of("appliance.booted")] == ["6.2.1"]
     assert ran.of("cloud.job")[-1].values["status"] == "FAILED"
