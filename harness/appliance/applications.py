@@ -144,7 +144,8 @@ def _install(
         return
     duration_s = round((yield Now()) - began_s, 6)
     values = {"instance": instance, "bytes": size, "duration_s": duration_s}
-    yield Note("app.installed", values)
+    ports = list(Demand.read(_installed(firmware)[instance]).ports)
+    yield Note("app.installed", {**values, "ports": ports} if ports else values)
     yield from _report(firmware, shelf, instance, "STARTING", "")
     yield from _start(firmware, shelf, instance)
 
@@ -157,7 +158,7 @@ def _bring(
     text = yield from _bring_document(firmware, instance, wanted, places)
     document = _parse_document(text)
     demand = Demand.read(document)
-    _refuse_unmet(firmware, demand, leaving)
+    yield from _refuse_unmet(firmware, demand, leaving)
     total = len(text)
     needed = [wanted["sha256"]]
     for asset in _assets(document):
@@ -212,14 +213,20 @@ def _paused(firmware: Firmware, instance: str) -> tuple[str, ...]:
     return tuple(name for name, status in cameras.items() if status == "PAUSED")
 
 
-def _refuse_unmet(firmware: Firmware, demand: Demand, leaving: set[str]) -> None:
+def unmet(firmware: Firmware, demand: Demand, others: Mapping[str, Demand]) -> Program[str]:
+    """Why an application cannot run on this release beside `others`; empty: it can."""
+    yield from ()
+    return demand.unmet(firmware.manifest.version, others)
+
+
+def _refuse_unmet(firmware: Firmware, demand: Demand, leaving: set[str]) -> Program[None]:
     """Raise `CapabilityMissing` when it cannot run here, beside those that stay."""
     staying = {
         name: Demand.read(entry)
         for name, entry in sorted(_installed(firmware).items())
         if name not in leaving
     }
-    reason = demand.unmet(firmware.manifest.version, staying)
+    reason = yield from firmware.steps.unmet(firmware, demand, staying)
     if reason:
         raise CapabilityMissing(reason, hint="deploy it where its demands are met")
 
@@ -268,10 +275,10 @@ def _start(firmware: Firmware, shelf: _Shelf, instance: str) -> Program[None]:
     offset, size = places[entry["document"]]
     text = yield Read(DATA, offset, size)
     assets = {sha256: (DATA, *places[sha256]) for sha256 in entry["uses"]}
-    unmet = Demand.read(entry).unmet(firmware.manifest.version, {})
-    if unmet:  # since it was installed, the firmware has changed: trying again helps nobody
-        yield Note("node.ended", {"instance": instance, "code": 1, "reason": unmet})
-        yield from _report(firmware, shelf, instance, "LAUNCH_ERROR", unmet)
+    why = yield from firmware.steps.unmet(firmware, Demand.read(entry), {})
+    if why:  # since it was installed, the firmware has changed: trying again helps nobody
+        yield Note("node.ended", {"instance": instance, "code": 1, "reason": why})
+        yield from _report(firmware, shelf, instance, "LAUNCH_ERROR", why)
         return
     try:
         document, paused = _parse_document(text), _paused(firmware, instance)

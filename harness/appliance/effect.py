@@ -399,7 +399,8 @@ class Hosting(msgspec.Struct, frozen=True, gc=False):
     `session_s`: when a camera node's session breaks by itself; `survives` what a camera node may
     meet without taking the application with it: `codec` (not H.264), `refusal` (401, 404 and
     their like); `tiles`: every stream has a tile of the display, else the first alone;
-    `resolves`: names are found by name servers that were configured, not by those of DHCP alone.
+    `resolves`: names are found by name servers that were configured, not by those of DHCP alone;
+    `opens_ports`: inbound ports lead to it.
     """
 
     retry_for_s: float | None = None
@@ -407,6 +408,7 @@ class Hosting(msgspec.Struct, frozen=True, gc=False):
     survives: frozenset[str] = frozenset({"codec", "refusal"})
     tiles: bool = True
     resolves: bool = True
+    opens_ports: bool = True
     console_bytes_max: int | None = CONSOLE_BYTES_MAX
 
 

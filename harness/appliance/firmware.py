@@ -82,7 +82,8 @@ Step: TypeAlias = Callable[..., Program[Any]]
 class Steps:
     """The programs a firmware release is made of; a defect replaces one.
 
-    All take the firmware alone, but for `remove`, which takes the instance as well.
+    All take the firmware alone, but for `remove`, which takes the instance as well, and
+    `unmet`, which takes what an application demands and what those beside it do.
     """
 
     provision: Step
@@ -90,6 +91,7 @@ class Steps:
     update: Step
     health_check: Step
     supervise: Step
+    unmet: Step
     remove: Step
     ship: Step
     monitor: Step

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from harness.appliance.agent import agent
-from harness.appliance.applications import remove, supervise
+from harness.appliance.applications import remove, supervise, unmet
 from harness.appliance.defects import lookup
 from harness.appliance.firmware import Steps, panel
 from harness.appliance.monitor import monitor
@@ -24,6 +24,7 @@ SOUND = Steps(
     update=update,
     health_check=health_check,
     supervise=supervise,
+    unmet=unmet,
     remove=remove,
     ship=ship,
     monitor=monitor,

@@ -219,6 +219,12 @@ class Conductor:
         self.instances[step.instance] = yield from deployment.create(
             step, self.plan, self.devices[step.appliance], self.urls, self.workspace
         )
+        if step.expect == "refused":
+            yield from self._instance_until(
+                step.instance, "DEPLOYMENT_ERROR", ("SUCCEEDED", "FAILED"), step.timeout_s
+            )
+            del self.instances[step.instance]
+            return
         yield from self._instance_until(
             step.instance, "DEPLOYMENT_SUCCEEDED", ("ERROR", "FAILED"), step.timeout_s
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from harness.appliance.effect import PortsChanged, PortState, StickPlugged
@@ -15,19 +16,19 @@ if TYPE_CHECKING:
     from harness.engine.wiring import Wiring
 
 
-class Surroundings:
+class Surroundings(ABC):
     """A part of the machines of all rungs, which say what a change of wiring means."""
 
     wiring: Wiring
     stick: Stick | None = None
 
+    @abstractmethod
     def deliver(self, mailbox: str, message: object) -> None:
         """To a program of the appliance, if it runs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rewired(self, cloud: str, cameras: str, reason: str) -> None:
         """The ports that lead there may be others than `cloud` and `cameras`, for that reason."""
-        raise NotImplementedError
 
     # --- from outside ------------------------------------------------------------------------
 

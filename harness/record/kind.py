@@ -48,7 +48,7 @@ NODE_ENDED = "node.ended"  # instance, code, reason
 USAGE = "device.usage"  # in bytes, every 6 h of device time: memory_used_bytes, memory_total_bytes,
 # storage_used_bytes, storage_total_bytes, asset_bytes, log_bytes, console_bytes (the largest)
 DISPLAY = "display.changed"  # owner (an instance, None: nobody), tiles, streams that it has to show
-INSTALLED = "app.installed"  # instance, bytes, duration_s
+INSTALLED = "app.installed"  # instance, bytes, duration_s, ports (of the appliance, if any)
 INSTALL_FAILED = "app.install-failed"  # instance, reason
 DAMAGED = "app.damaged"  # instance, assets (those whose hash does not match any more)
 REMOVED = "app.removed"  # instance

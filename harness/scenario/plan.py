@@ -176,6 +176,7 @@ class Deploy:
     """Deploy `application` to `appliance`; `inputs` maps a camera node of the graph to cameras.
 
     `open_ports` are container ports of its routing rules that the override document names again.
+    `expect` is `running`, or `refused` by the appliance.
     """
 
     instance: str
@@ -187,6 +188,7 @@ class Deploy:
     work: WorkPlan | None = None
     role: str = ""  # RuntimeRoleArn
     open_ports: tuple[int, ...] = ()
+    expect: str = "running"
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,7 @@ class _Compiler:
             work=self._work(deploy),
             role=deploy.role or "",
             open_ports=tuple(deploy.open_ports),
+            expect=deploy.expect,
             **_timeout(step),
         )
 

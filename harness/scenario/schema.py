@@ -97,6 +97,9 @@ class DeployFile(Part):
     role: Annotated[str, Field(pattern=ROLE_PATTERN)] | None = Field(
         default=None, description="RuntimeRoleArn: the role it acts in"
     )
+    expect: Literal["running", "refused"] = Field(
+        default="running", description="how it must end: running, or refused by the appliance"
+    )
     open_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         default_factory=list,
         max_length=32,

@@ -22,7 +22,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
-APART = ("reconnects-spread", "removal-clean")  # need a story of their own, see test_judge_health
+APART = (
+    "reconnects-spread",
+    "removal-clean",
+    "ports-open",
+)  # need a story of their own, see test_judge_health
 
 
 def check(name: str, history: History, **parameters: Any) -> Finding:

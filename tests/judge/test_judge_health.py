@@ -251,3 +251,13 @@ def test_an_application_that_has_to_be_installed_again_was_forgotten(site: Any) 
     assert "north had forgotten counter" in finding.message
     reset = (8.0, NORTH, kind.RESTORED, {"what": "factory", "ok": True})
     assert check("applications-return", site.only(INSTALLED, reset, again)).verdict is UNKNOWN
+
+
+def test_a_port_that_is_not_opened_at_every_start_fails(site: Any) -> None:
+    installed = (2.0, NORTH, kind.INSTALLED, {"instance": "counter", "ports": [8080]})
+    opened = (2.5, NORTH, kind.PORT_OPENED, {"instance": "counter", "port": 8080})
+    again = (9.0, NORTH, kind.NODE_STARTED, {"instance": "counter", "attempt": 2})
+    assert check("ports-open", site.only(installed, opened, STARTED)).verdict is PASS
+    finding = check("ports-open", site.only(installed, opened, STARTED, again))
+    assert finding.verdict is FAIL
+    assert "counter started, and ports 8080 stay closed" in finding.message

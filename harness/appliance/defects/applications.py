@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -29,7 +30,10 @@ from harness.appliance.storage import DATA
 from harness.errors import PeerRefused, StorageFull
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.appliance.defects.kind import Change
+    from harness.appliance.demand import Demand
     from harness.appliance.effect import Effect, Program
     from harness.appliance.firmware import Firmware, Step
 
@@ -144,6 +148,14 @@ def _keeps_rotten(_firmware: Firmware) -> Change:
     return change
 
 
+def _counts_one_code(sound: Step) -> Step:
+    def unmet(firmware: Firmware, demand: Demand, others: Mapping[str, Demand]) -> Program[str]:
+        seen = dataclasses.replace(demand, codes=demand.codes[:1])
+        return str((yield from sound(firmware, seen, others)))
+
+    return unmet
+
+
 def _leaves_files(_sound: Step) -> Step:
     def remove(firmware: Firmware, instance: str) -> Program[None]:
         installed = firmware.journal.values.get("applications", {})
@@ -221,6 +233,14 @@ DEFECTS = (
         seen="vendor's change log, fixed in 5.1.7: recovery from corruption",
         caught_by="recovers",
         wrap=altering(_keeps_rotten),
+    ),
+    Defect(
+        name="two-code-nodes-accepted",
+        step="unmet",
+        summary="an application with two code nodes is installed and runs",
+        seen="vendor's change log, fixed in 5.0.7: two code nodes could run in one application",
+        caught_by="steps",
+        wrap=_counts_one_code,
     ),
     Defect(
         name="files-left-behind",

@@ -95,6 +95,14 @@ DEFECTS = (
         wrap=_hosted(resolves=False),
     ),
     Defect(
+        name="input-ports-stay-closed",
+        step="supervise",
+        summary="inbound ports that all documents name are not opened",
+        seen="vendor's change log, fixed in 5.0.74: input-port errors",
+        caught_by="ports-open",
+        wrap=_hosted(opens_ports=False),
+    ),
+    Defect(
         name="console-fills-disk",
         step="supervise",
         summary="what an application prints is kept without bound",

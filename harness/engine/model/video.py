@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from harness.appliance.demand import Demand
 from harness.appliance.effect import NodeEnded
 from harness.engine.board import LOOK_S
 from harness.engine.model.camera import VirtualCamera, takes_s
@@ -85,6 +86,7 @@ class Node:
     work: WorkPlan
     epoch: Epoch
     hosting: Hosting
+    ports: tuple[int, ...] = ()
     pace: Pace = IDLE
     frames: int = 0
     blocked_s: float = 0.0
@@ -151,6 +153,7 @@ class Nodes:
             work=work,
             epoch=Epoch(work.epoch_frames),
             hosting=request.hosting,
+            ports=Demand.read(request.document).ports,
         )
         self.nodes[request.instance] = node
         self._after(after_s, lambda: self._started(node))
@@ -160,6 +163,9 @@ class Nodes:
             return
         self._watch(node.machine)
         self._show(node)
+        for port in node.ports if node.hosting.opens_ports else ():
+            opened = {"instance": self.name(node.instance), "port": port}
+            self.note(node.machine.source, kind.PORT_OPENED, opened)
         if not node.hosting.resolves and node.machine.wiring.own_name_servers:
             self.note(self._source(node), kind.APP_ERROR, {"line": UNRESOLVED, "code": 0})
         for stream in node.streams.values():

@@ -7,7 +7,7 @@ import random
 import tempfile
 import time
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from harness.camera.serve.live import Camera
     from harness.fault.camera import CameraFault
     from harness.record.history import HistoryWriter
-    from harness.scenario.plan import CameraPlan, Plan
+    from harness.scenario.plan import AppliancePlan, CameraPlan, Plan
 
 POLL_S = 0.1
 FAR = 0x8000  # of 16 bits: as far away as a sequence number can be
@@ -136,7 +136,7 @@ async def _course(
 ) -> None:
     """Bring the site up and carry out the plan, or as much of it as time and `stop` allow."""
     clips = await asyncio.to_thread(_clips, plan.cameras)
-    world = await _bring_up(group, stack, plan, recorder, directory, clips)
+    world = await _BringUp(group, stack, plan, recorder, directory).site(clips)
     conductor = Conductor(plan, lambda camera: world.cameras[camera].url, directory / "assets")
     conductor.workspace.mkdir()
     course = group.create_task(interpret(world, conductor.run()))
@@ -178,107 +178,133 @@ def _clips(cameras: tuple[CameraPlan, ...]) -> dict[str, Clip]:
     return {camera.name: load_clip(film(camera)) for camera in cameras}
 
 
-async def _bring_up(
-    group: asyncio.TaskGroup,
-    stack: AsyncExitStack,
-    plan: Plan,
-    recorder: Recorder,
-    directory: Path,
-    clips: dict[str, Clip],
-) -> ProcessSite:
-    started_s = time.time()
+@dataclass(frozen=True, slots=True)
+class _BringUp:
+    """Brings the parts of a site up, one on the other; `stack` takes them down again."""
 
-    def device_clock() -> float:
+    group: asyncio.TaskGroup
+    stack: AsyncExitStack
+    plan: Plan
+    recorder: Recorder
+    directory: Path
+    started_s: float = field(default_factory=time.time)
+
+    async def site(self, clips: dict[str, Clip]) -> ProcessSite:
+        cloud = await self._cloud()
+        cameras = await self._cameras(clips)
+        client = await self.stack.enter_async_context(ApiClient(cloud.api_url, key=cloud.root_key))
+        nodes = await self._nodes(cameras)
+        links = {appliance.name: Link(self.group) for appliance in self.plan.appliances}
+        machines = {
+            appliance.name: self._machine(appliance, links[appliance.name], cloud, nodes)
+            for appliance in self.plan.appliances
+        }
+        self.stack.push_async_callback(nodes.close)
+        self._publish(cloud)
+        return ProcessSite(
+            self.plan, self.recorder, cloud, client, cameras, nodes, machines, links, self.group
+        )
+
+    def _service_clock(self) -> float:
         """The control plane's time: as fast as the appliances' modelled durations."""
-        return started_s + recorder.elapsed() * plan.time_scale
+        return self.started_s + self.recorder.elapsed() * self.plan.time_scale
 
-    def record(event_kind: str, values: Mapping[str, Any]) -> None:
+    def _record(self, event_kind: str, values: Mapping[str, Any]) -> None:
         with suppress(Exception):  # the plane's probe must not raise; the recorder keeps it
-            recorder.note("cloud", event_kind, values)
+            self.recorder.note("cloud", event_kind, values)
 
-    cloud = await stack.enter_async_context(
-        CloudServer(
-            state_dir=directory / "cloud",
-            draw=random.Random(derive(plan.seed, "cloud")),
-            record=record,
-            clock=device_clock,
-            settings=Settings(quotas=plan.cloud.quotas, certificate_s=plan.cloud.certificate_s),
-            broker=plan.cloud.broker,
+    async def _cloud(self) -> CloudServer:
+        planned = self.plan.cloud
+        server = CloudServer(
+            state_dir=self.directory / "cloud",
+            draw=random.Random(derive(self.plan.seed, "cloud")),
+            record=self._record,
+            clock=self._service_clock,
+            settings=Settings(quotas=planned.quotas, certificate_s=planned.certificate_s),
+            broker=planned.broker,
         )
-    )
-    server = await stack.enter_async_context(CameraServer())
-    cameras = {
-        camera.name: server.add(
-            camera.name,
-            clips[camera.name],
-            camera.path,
-            camera.username,
-            camera.password,
-            own_port=True,
-            scheme=camera.scheme,
-            quirks=camera.quirks,
+        return await self.stack.enter_async_context(server)
+
+    async def _cameras(self, clips: dict[str, Clip]) -> dict[str, Camera]:
+        server = await self.stack.enter_async_context(CameraServer())
+        cameras = {
+            camera.name: server.add(
+                camera.name,
+                clips[camera.name],
+                camera.path,
+                camera.username,
+                camera.password,
+                own_port=True,
+                scheme=camera.scheme,
+                quirks=camera.quirks,
+            )
+            for camera in self.plan.cameras
+        }
+        for fault in self.plan.faults:
+            wire = FAULTS[fault.kind].wire
+            if wire is not None:
+                await cameras[fault.target].prepare_fault(wire(fault.parameters))
+        return cameras
+
+    async def _nodes(self, cameras: Mapping[str, Camera]) -> Nodes:
+        plan, recorder = self.plan, self.recorder
+        (self.directory / "nodes").mkdir()
+        pacing: Pacing | None = None
+        if plan.timing == "jetson":
+            pacing = Pacing(plan, recorder.note, recorder.elapsed, recorder.name)
+            self.stack.callback(self.group.create_task(pacing.run()).cancel)
+        display = RunDir(recorder.history.path.parent).display
+        hdmi = Hdmi([one.name for one in plan.appliances], display, recorder.note, recorder.name)
+        recorder.history.listen(hdmi.see)
+        self.stack.push_async_callback(hdmi.close)
+        await hdmi.serve()
+        return Nodes(
+            self.group,
+            self.directory / "nodes",
+            cameras,
+            recorder.note,
+            recorder.elapsed,
+            recorder.name,
+            {camera.name: camera.transport for camera in plan.cameras},
+            hdmi,
+            pacing,
         )
-        for camera in plan.cameras
-    }
-    for fault in plan.faults:
-        wire = FAULTS[fault.kind].wire
-        if wire is not None:
-            await cameras[fault.target].prepare_fault(wire(fault.parameters))
-    client = await stack.enter_async_context(ApiClient(cloud.api_url, key=cloud.root_key))
-    (directory / "nodes").mkdir()
-    pacing: Pacing | None = None
-    if plan.timing == "jetson":
-        pacing = Pacing(plan, recorder.note, recorder.elapsed, recorder.name)
-        looking = group.create_task(pacing.run())
-        stack.callback(looking.cancel)
-    display = RunDir(recorder.history.path.parent).display
-    hdmi = Hdmi([one.name for one in plan.appliances], display, recorder.note, recorder.name)
-    recorder.history.listen(hdmi.see)
-    stack.push_async_callback(hdmi.close)
-    await hdmi.serve()
-    nodes = Nodes(
-        group,
-        directory / "nodes",
-        cameras,
-        recorder.note,
-        recorder.elapsed,
-        recorder.name,
-        {camera.name: camera.transport for camera in plan.cameras},
-        hdmi,
-        pacing,
-    )
-    links = {appliance.name: Link(group) for appliance in plan.appliances}
-    machines: dict[str, Machine] = {}
-    for appliance in plan.appliances:
-        home = directory / f"appliance-{appliance.name}"
-        machines[appliance.name] = machine = Machine(
-            group,
+
+    def _machine(
+        self, appliance: AppliancePlan, link: Link, cloud: CloudServer, nodes: Nodes
+    ) -> Machine:
+        home = self.directory / f"appliance-{appliance.name}"
+        uplink = Uplink(
+            self.group,
+            link,
+            home,
+            self.plan.time_scale,
+            services=cloud.https_url.removeprefix("https://"),
+            blocked=frozenset(appliance.blocked),
+        )
+        machine = Machine(
+            self.group,
             appliance,
             home,
-            Uplink(
-                group,
-                links[appliance.name],
-                home,
-                plan.time_scale,
-                services=cloud.https_url.removeprefix("https://"),
-                blocked=frozenset(appliance.blocked),
-            ),
+            uplink,
             nodes,
-            recorder.note,
-            lambda: started_s + recorder.elapsed(),
+            self.recorder.note,
+            lambda: self.started_s + self.recorder.elapsed(),
             random.Random(appliance.seed),
-            plan.seed,
-            plan.time_scale,
+            self.plan.seed,
+            self.plan.time_scale,
         )
-        stack.push_async_callback(links[appliance.name].close)
-        stack.push_async_callback(machine.close)
-    stack.push_async_callback(nodes.close)
-    boards = [appliance.profile.board for appliance in plan.appliances]
-    offered = catalogue(plan.images, boards, plan.seed, started_s, virtual=False)
-    for version, signed, payload in offered.images:
-        cloud.publish_image(version, signed, payload)
-    cloud.publish_metadata(offered.metadata)
-    return ProcessSite(plan, recorder, cloud, client, cameras, nodes, machines, links, group)
+        self.stack.push_async_callback(link.close)
+        self.stack.push_async_callback(machine.close)
+        return machine
+
+    def _publish(self, cloud: CloudServer) -> None:
+        plan = self.plan
+        boards = [appliance.profile.board for appliance in plan.appliances]
+        offered = catalogue(plan.images, boards, plan.seed, self.started_s, virtual=False)
+        for version, signed, payload in offered.images:
+            cloud.publish_image(version, signed, payload)
+        cloud.publish_metadata(offered.metadata)
 
 
 async def interpret(world: ProcessSite, program: site.SiteProgram[None]) -> None:

@@ -122,7 +122,11 @@ class Nodes:
             streams = {"console_output": spec.logs / CONSOLE, **logs}
             node.tail = Tail(streams, node.code, spec.logs / CODE_LOGS)
             node.has_display, node.tiled = bool(spec.displays), spec.tiled
-            routes = [route for route in resolved.routes if route.node == code.node]
+            routes = [
+                route
+                for route in resolved.routes
+                if route.node == code.node and request.hosting.opens_ports
+            ]
             await node.application.start(
                 self._as_fetched(spec),
                 lambda message: self._take(node, message),

@@ -21,6 +21,7 @@ from harness.judge.check.health import (
     check_logs_bounded,
     check_memory_bounded,
     check_names_resolve,
+    check_ports_open,
     check_removal_clean,
     check_stops_explained,
     check_usage_plausible,
@@ -98,6 +99,7 @@ _ALL = (
     ),
     Checker("log-times", "lines of logs have the time they were written at", check_log_times),
     Checker("names-resolve", "applications find hosts by name", check_names_resolve),
+    Checker("ports-open", "inbound ports lead to their applications", check_ports_open),
     Checker("display-tiles", "the display shows every stream", check_display_tiles),
     Checker(
         "reconnects-spread",

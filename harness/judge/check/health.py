@@ -255,6 +255,27 @@ def check_names_resolve(history: History, parameters: Mapping[str, Any]) -> Find
     return case.finding("applications find hosts by name", empty="no application was started")
 
 
+def check_ports_open(history: History, parameters: Mapping[str, Any]) -> Finding:
+    """Every port that an application has on its appliance is opened whenever it is started."""
+    case = Case()
+    wanted: dict[str, list[int]] = {}
+    opened: dict[str, set[int]] = defaultdict(set)
+    for number, event in history.of(kind.INSTALLED, kind.PORT_OPENED, kind.NODE_STARTED):
+        instance = event.values["instance"]
+        if event.kind == kind.INSTALLED:
+            wanted[instance] = event.values.get("ports", [])
+        elif event.kind == kind.PORT_OPENED:
+            opened[instance].add(event.values["port"])
+        elif wanted.get(instance):
+            closed = sorted(set(wanted[instance]) - opened.pop(instance, set()))
+            if closed:
+                listed = ", ".join(map(str, closed))
+                case.fail(f"{instance} started, and ports {listed} stay closed", number)
+            else:
+                case.seen(number)
+    return case.finding("inbound ports are open", empty="no application has an inbound port")
+
+
 def check_display_tiles(history: History, parameters: Mapping[str, Any]) -> Finding:
     """The display shows a tile for every stream of the application that owns it."""
     case = Case()
