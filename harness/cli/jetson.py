@@ -58,6 +58,7 @@ def predict_command(
 @click.option("--rate", type=click.FloatRange(0.1, 120), default=15.0, show_default=True)
 @click.option("--size", default="1920x1080", show_default=True, metavar="WxH", help="Of pictures.")
 @click.option("--host-ms", type=click.FloatRange(0.0, 1e4), help="A frame on the CPU, in ms.")
+@click.option("--encode", metavar="WxH", help="The picture that each frame is encoded again as.")
 @click.option("--ambient", type=click.FloatRange(-40, 85), default=25.0, help="In Celsius.")
 @_json
 def plan_command(
@@ -72,6 +73,7 @@ def plan_command(
     rate: float,
     size: str,
     host_ms: float | None,
+    encode: str | None,
     ambient: float,
     as_json: bool,
 ) -> int:
@@ -81,8 +83,9 @@ def plan_command(
     width, height = jetson_plan.picture(size)
     asked = jetson_model.Asked(profile, mode, network, "", precision, 1, engine, "")
     wanted = jetson_plan.Wanted(
-        application, cameras, instances, rate, width, height, host_ms, ambient
-    )
+        application, cameras, instances, rate, width, height, host_ms, ambient,
+        None if encode is None else jetson_plan.picture(encode),
+    )  # fmt: skip
     return jetson_plan.plan(asked, wanted, as_json=as_json)
 
 

@@ -43,6 +43,7 @@ class Wanted:
     height_px: int
     host_ms: float | None
     ambient_c: float
+    encode_px: tuple[int, int] | None = None  # of the picture that each frame is encoded again as
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,10 @@ def _settled(
     stream = Stream(wanted.rate_fps, wanted.width_px * wanted.height_px)
     host_ms = profile.host_ms if wanted.host_ms is None else wanted.host_ms
     slower = case.hardware.fastest.cpu_mhz / case.mode.cpu_mhz
-    work = Work(host_ms / 1e3 * slower, inference_ms / 1e3, case.engine)
+    encoded = 0.0
+    if wanted.encode_px is not None:
+        encoded = float(wanted.encode_px[0] * wanted.encode_px[1])
+    work = Work(host_ms / 1e3 * slower, inference_ms / 1e3, case.engine, encode_pixels=encoded)
     shares = [cameras // wanted.instances] * wanted.instances
     for index in range(cameras % wanted.instances):
         shares[index] += 1
@@ -228,6 +232,7 @@ def _figures(planned: Planned, wanted: Wanted) -> dict[str, Any]:
         "gpu": expected.gpu,
         "dla": expected.dla,
         "decode": expected.decode,
+        "encode": expected.encode,
         "memory": expected.memory,
         "bottleneck": expected.bottleneck,
         "power_w": expected.power_w,
@@ -248,7 +253,7 @@ def _print(case: Case, inference: Estimate, planned: Planned, wanted: Wanted, mo
     print(f"each camera  {rate['value']:8.3g} fps  {rate['low']:.3g} .. {rate['high']:.3g} "
           f"with inference at its bounds")  # fmt: skip
     print(f"a frame      {figures['frame_ms']:8.3g} ms   on the CPU and the accelerator")
-    for part in ("cpu", "gpu", "dla", "decode", "memory"):
+    for part in ("cpu", "gpu", "dla", "decode", "encode", "memory"):
         print(f"{part:12}{figures[part]:9.1%} busy")
     print(f"bottleneck   {figures['bottleneck']}")
     print(f"power        {figures['power_w']:8.3g} W at the plug")

@@ -72,6 +72,7 @@ class Board:
             engine=work.engine,
             loop_s=work.loop_s * cpu,
             memory_bytes=work.memory_bytes,
+            encode_pixels=work.encode_pixels,
         )
 
     def look(self, now_s: float, *, powered: bool) -> bool:
@@ -102,7 +103,7 @@ class Board:
             "clock_share": round(self.heat.clock_share, 4),
             **{
                 part: round(getattr(settled, part), 4)
-                for part in ("cpu", "gpu", "dla", "decode", "memory")
+                for part in ("cpu", "gpu", "dla", "decode", "encode", "memory")
             },
         }
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from harness.jetson.hardware import Hardware, PowerMode
 
-GPU, DLA = "gpu", "dla"
+GPU, DLA, ENCODE = "gpu", "dla", "encode"
 BYTES_MOVED_PER_PIXEL = 12.0  # NV12 written and read (1.5 each), BGR written, read and written
 BYTES_COPIED_PER_PIXEL = 6.0  # of these by the CPU: BGR read and written
+BYTES_ENCODED_PER_PIXEL = 6.0  # BGR read (3), NV12 written and read (1.5 each)
 MEMORY_USABLE = 0.8  # of peak bandwidth, before everybody slows
 BUSY = 0.95  # a part this busy holds the others up
 CORES_LEFT_MIN = 0.25  # for loops, however much is copied
@@ -48,7 +49,7 @@ class Work:
     """What one frame costs when nothing else runs: on the CPU, and on the accelerator.
 
     `loop_s` is what a loop takes besides, whatever the number of frames; `memory_bytes` are those
-    that a frame's inference moves.
+    that a frame's inference moves, `encode_pixels` what it has encoded again, to be sent or kept.
     """
 
     host_s: float
@@ -56,6 +57,7 @@ class Work:
     engine: str = GPU
     loop_s: float = 0.0
     memory_bytes: float = 0.0
+    encode_pixels: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Settled:
     cpu: float
     gpu: float
     dla: float
+    encode: float
     memory: float
     power_w: float
 
@@ -103,7 +106,7 @@ class Settled:
         """The busiest part; a single loop on its core is `loop`."""
         parts = {
             "decode": self.decode, "cpu": self.cpu, "gpu": self.gpu,
-            "dla": self.dla, "memory": self.memory / MEMORY_USABLE,
+            "dla": self.dla, "encode": self.encode, "memory": self.memory / MEMORY_USABLE,
         }  # fmt: skip
         name, share = max(parts.items(), key=lambda item: item[1])
         return name if share >= BUSY else "loop"
@@ -138,7 +141,7 @@ class _Crowd:
         self.copying = pixels * BYTES_COPIED_PER_PIXEL / hardware.copy_bytes_per_s / clock_share
         self.moving = pixels * BYTES_MOVED_PER_PIXEL
         self.crowd, self.slowed = 1.0, 1.0
-        self.queued = {GPU: 1.0, DLA: 1.0}
+        self.queued = {GPU: 1.0, DLA: 1.0, ENCODE: 1.0}
         self.residence_s = [one.work.inference_s / clock_share for one in self.loads]
         self.loops = [_loops(load, self._frame_s(i)) for i, load in enumerate(self.loads)]
 
@@ -158,6 +161,7 @@ class _Crowd:
             cpu=cores,
             gpu=gpu,
             dla=dla,
+            encode=min(1.0, self._busy(ENCODE)),
             memory=self._memory(),
             power_w=power(
                 self.hardware, self.mode, cpu=cores, gpu=gpu, dla=dla, clock_share=self.clock_share
@@ -188,11 +192,17 @@ class _Crowd:
     def _busy(self, engine: str) -> float:
         """Share of all engines of a kind kept busy; above 1 while the iteration goes on."""
         seconds = sum(
-            _images_per_s(load, self.loops[i]) * self._service_s(i)
+            _images_per_s(load, self.loops[i])
+            * (self._encode_s(i) if engine == ENCODE else self._service_s(i))
             for i, load in enumerate(self.loads)
-            if load.work.engine == engine
+            if engine in (load.work.engine, ENCODE)
         )
         return seconds / self._engines(engine)
+
+    def _encode_s(self, index: int) -> float:
+        """Of all its encoders together, to which a picture goes one after the other."""
+        pixels = self.loads[index].work.encode_pixels
+        return pixels / self.hardware.codec.encode_pixels_per_s * self.slowed
 
     def _service_s(self, index: int) -> float:
         return self.loads[index].work.inference_s * self.slowed / self.clock_share
@@ -201,7 +211,8 @@ class _Crowd:
         return self.loads[index].work.host_s * self.slowed * self.crowd / self.clock_share
 
     def _frame_s(self, index: int) -> float:
-        return self._host_s(index) + self.residence_s[index]
+        encoded_s = self._encode_s(index) * self.queued[ENCODE]
+        return self._host_s(index) + self.residence_s[index] + encoded_s
 
     def _engines(self, engine: str) -> int:
         return max(self.mode.dla_count, 1) if engine == DLA else 1
@@ -243,7 +254,8 @@ class _Crowd:
     def _memory(self) -> float:
         """Share of peak bandwidth."""
         moved = self.moving + sum(
-            _images_per_s(load, rate) * load.work.memory_bytes
+            _images_per_s(load, rate)
+            * (load.work.memory_bytes + load.work.encode_pixels * BYTES_ENCODED_PER_PIXEL)
             for load, rate in zip(self.loads, self.loops, strict=True)
         )
         return moved / bandwidth_bytes_per_s(self.hardware, self.mode)

@@ -15,7 +15,7 @@ STEP_ENDED = "step.ended"  # step, action (provision|deploy|...), index, ok, dur
 BOARD = "board.window"  # see below
 # board.window, every 10 s of virtual time while applications run: power_w, temperature_c,
 # clock_share (what heat leaves of the clocks), and how busy each part is, 0 to 1: cpu, gpu, dla,
-# decode, memory; above 1 more is asked of it than it has
+# decode, encode, memory; above 1 more is asked of it than it has
 THROTTLED = "board.throttled"  # temperature_c
 UNTHROTTLED = "board.unthrottled"  # temperature_c
 POWERED = "appliance.powered"  # {}

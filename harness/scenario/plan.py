@@ -155,8 +155,9 @@ class WorkPlan:
     """What an application's frames cost in virtual time, where that differs from the profile.
 
     The first inference takes `first_inference_s` longer, and the first `cold_frames` frames take
-    `cold_host_s` on the CPU. With `epoch_frames` the application tells of every so many; it prints
-    `console_bytes_per_s`.
+    `cold_host_s` on the CPU. `encode_pixels` of each frame are encoded again. With `epoch_frames`
+    the application tells of every so many; it prints `console_bytes_per_s` and holds
+    `resident_bytes` of memory.
     """
 
     host_s: float
@@ -164,11 +165,13 @@ class WorkPlan:
     loop_s: float = 0.0
     engine: str = "gpu"
     memory_bytes: float = 0.0
+    encode_pixels: float = 0.0
     first_inference_s: float = 0.0
     cold_host_s: float = 0.0
     cold_frames: int = 0
     epoch_frames: int = 0
     console_bytes_per_s: int = 0
+    resident_bytes: int = 600 << 20  # estimate: Python, a runtime and a small model; half or twice
 
 
 @dataclass(frozen=True, slots=True)

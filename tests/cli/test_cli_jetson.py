@@ -133,6 +133,10 @@ def test_plan_says_what_an_appliance_carries(capsys: pytest.CaptureFixture[str])
     assert list(moves.values()) == sorted(moves.values(), reverse=True)
     assert "the DLA" not in moves  # the accelerator is not what it waits for
     assert value["what_would_move_it"] == []  # nothing has to
+    assert value["encode"] == 0.0
+    assert run(["jetson", "plan", *fast, "--encode", "1920x1080", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["encode"] == pytest.approx(8 * 15 * 1920 * 1080 / 1.87e9, rel=0.02)
 
 
 def test_plan_of_an_application_folder(capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,3 +160,19 @@ def simulate(applications: int, cameras: int, host_s: float, inference_s: float)
         env.process(loop())
     env.run(until_s)
     return done / until_s / applications / cameras
+
+
+def test_encoding_takes_its_time_and_is_shared() -> None:
+    """Of 1e9 pixels a second 40 loops at 15 fps ask 1.24e9: they slow until it is enough."""
+    work = Work(0.001, 0.0, encode_pixels=1920 * 1080)
+    one = settle(HARDWARE, MODE, [Load(work, (HD,))])
+    assert one.encode == pytest.approx(15 * 1920 * 1080 / 1e9, rel=1e-3)
+    assert one.paces[0].frame_s == pytest.approx(0.001 + 1920 * 1080 / 1e9, rel=1e-3)
+    small = Stream(15.0, 100)
+    many = settle(HARDWARE, MODE, [Load(work, (small,))] * 40)
+    assert many.bottleneck == "encode"
+    delivered = sum(pace.delivered_fps(15.0) for pace in many.paces)
+    assert delivered * 1920 * 1080 == pytest.approx(1e9, rel=0.05)
+    none = settle(HARDWARE, MODE, [Load(Work(0.001, 0.0), (HD,))])
+    assert none.encode == 0.0
+    assert none.memory < one.memory

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _CALL_S = 20e-6  # a system call, as a program's smallest step
 SYSTEM_BYTES = 2 << 30  # estimate: JetPack 4 with its services, half of it or twice as much
-APPLICATION_BYTES = 600 << 20  # estimate: Python, a runtime and a small model, as wide
 LOG_BYTES_PER_S = 200.0  # estimate: of all of an appliance's own logs together
 EPOCH_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z: virtual runs start on a fixed day
 ANSWER_TIMEOUT_S = 10.0
@@ -542,11 +541,15 @@ class Machine(Programs, Surroundings):
         self.note(self.source, kind.STOPPED, {"reason": request.reason})
         return WAIT
 
+    def free_bytes(self, resident: int) -> int:
+        """Of memory, when applications hold `resident`; negative when it is not enough."""
+        return self.profile.memory_bytes - SYSTEM_BYTES - resident
+
     def _measure(self, program: Running, _request: fx.Measure) -> Any:
         program.debt_s += _CALL_S
-        applications, console = self.nodes.usage(self.name)
+        resident, console = self.nodes.usage(self.name)
         return fx.Usage(
-            memory_used=SYSTEM_BYTES + applications * APPLICATION_BYTES,
+            memory_used=SYSTEM_BYTES + resident,
             memory_total=self.profile.memory_bytes,
             log=self._log_bytes(),
             console=console,

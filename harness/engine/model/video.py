@@ -161,6 +161,8 @@ class Nodes:
     def _started(self, node: Node) -> None:
         if not node.alive:
             return
+        if self._out_of_memory(node):
+            return
         self._watch(node.machine)
         self._show(node)
         for port in node.ports if node.hosting.opens_ports else ():
@@ -186,15 +188,30 @@ class Nodes:
         self._crash(instance, -9, "killed by SIGKILL")
 
     def usage(self, appliance: str) -> tuple[int, int]:
-        """How many applications run there, and the largest of their console logs in bytes."""
+        """Bytes of memory that applications hold there, and of the largest console log."""
         mine = [one for one in self.nodes.values() if one.machine.name == appliance]
-        return len(mine), max((one.console_bytes(self.env.now) for one in mine), default=0)
+        return sum(one.work.resident_bytes for one in mine), max(
+            (one.console_bytes(self.env.now) for one in mine), default=0
+        )
 
     def _crash(self, instance: str, code: int, reason: str) -> None:
         node = self.nodes.pop(instance, None)
         if node is not None:
             self._close(node)
             node.machine.deliver(node.mailbox, NodeEnded(instance, code, reason))
+
+    def _out_of_memory(self, node: Node) -> bool:
+        """The kernel ends the largest application when there is no more memory for all."""
+        machine = node.machine
+        if machine.free_bytes(self.usage(machine.name)[0]) >= 0:
+            return False
+        mine = [one for one in self.nodes.values() if one.machine is machine]
+        largest = max(mine, key=lambda one: one.work.resident_bytes)
+        name, size = self.name(largest.instance), largest.work.resident_bytes >> 10
+        line = f"Out of memory: Killed process ({name}) anon-rss:{size}kB"
+        self.note(machine.source, kind.LOG_LINE, {"stream": "kern_log", "line": line})
+        self._crash(largest.instance, -9, "out of memory")
+        return largest is node
 
     def _show(self, node: Node) -> None:
         """The application that started last has the display, with a tile for every stream."""
