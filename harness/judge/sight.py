@@ -39,6 +39,7 @@ class Sight:
     delivered: int = 0
     kept: int = 0
     broken: int = 0
+    by_label: bool = False  # an application without boxes: what it names is scored
     there: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     found: dict[str, list[list[int]]] = field(
         default_factory=lambda: defaultdict(lambda: [[0, 0] for _ in range(BINS)])
@@ -52,6 +53,7 @@ class Sight:
         if seen is None:
             return
         self.frames += seen["frames"]
+        self.by_label = self.by_label or seen.get("by") == "labels"
         self.kept += seen["kept"]
         self.broken += seen["broken"]
         for label, counts in seen["labels"].items():

@@ -69,7 +69,8 @@ class Frame:
     """A frame the application had in hands: decoded, got by `get()`, given back by `put()`.
 
     `clip_id`, `index` and `time_us` are the frame code, None where none was readable; `put_s` is
-    None when the application dropped the frame. `detections` are (class, l, t, r, b, confidence).
+    None when the application dropped the frame. `detections` are (class, l, t, r, b, confidence);
+    `classes` are (class, confidence) of labels on a frame without any rectangle.
     """
 
     camera: str
@@ -81,6 +82,7 @@ class Frame:
     got_s: float
     put_s: float | None
     detections: tuple[Detection, ...]
+    classes: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ def parse(values: Mapping[str, Any]) -> Message:
         )
     if kind is Frame:
         fields["detections"] = tuple(tuple(entry) for entry in fields.get("detections", ()))
+        fields["classes"] = tuple(tuple(entry) for entry in fields.get("classes", ()))
     try:
         message: Message = kind(**fields)
     except TypeError as error:

@@ -148,6 +148,7 @@ class Sighting:
                 self.got_s,
                 put_s,
                 pair(self.rects, self.labels),
+                () if self.rects else tuple(_read(label[0]) for label in self.labels),
             )
         )
 

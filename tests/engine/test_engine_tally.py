@@ -412,3 +412,40 @@ def test_what_is_said_of_other_cameras_is_passed_over(desk: Desk) -> None:
     desk.tally.take(telemetry.CameraConnected("elsewhere", 1, 1001.0, "tcp"))
     desk.tally.take(telemetry.Counts("elsewhere", 1, 1, 1, 1, 0, 0, 0, 0))
     assert desk.notes == []
+
+
+# --- labels without boxes -------------------------------------------------------------------------
+
+
+def labelled(desk: Desk, *classes: tuple[str, float], boxes: tuple[Any, ...] = ()) -> None:
+    desk.tally.take(
+        telemetry.Frame("door", 1, 7, 15, 1_000_000, 1001.1, 1001.15, 1001.2, boxes, classes)
+    )
+
+
+def scored(desk: Desk) -> tuple[str, int, int, int]:
+    desk.tally.report()
+    values = desk.of("frames.window")[-1]
+    return values["sight"]["by"], values["detected"], values["false"], values["missed"]
+
+
+def test_an_application_that_names_what_there_is_is_scored_by_label(desk: Desk) -> None:
+    desk.connected(1)
+    labelled(
+        desk, (TRUTH.label, 0.9), ("12 FPS", 1.0)
+    )  # of words that are no labels nothing is said
+    labelled(desk)  # from then on silence counts too
+    assert scored(desk) == ("labels", 1, 0, 1)
+
+
+def test_an_application_that_never_says_a_label_is_scored_by_its_boxes(desk: Desk) -> None:
+    desk.connected(1)
+    labelled(desk, ("12 FPS", 1.0))
+    assert scored(desk) == ("boxes", 0, 0, 1)
+
+
+def test_an_application_that_draws_boxes_is_scored_by_them_for_ever(desk: Desk) -> None:
+    desk.connected(1)
+    labelled(desk, boxes=((TRUTH.label, TRUTH.left, TRUTH.top, TRUTH.right, TRUTH.bottom, 1.0),))
+    labelled(desk, (TRUTH.label, 0.9))
+    assert scored(desk) == ("boxes", 1, 0, 1)

@@ -31,11 +31,16 @@ class Sight:
     false: Counter[tuple[str, int]] = field(default_factory=Counter)
     kept: int = 0
     broken: int = 0
+    by_label: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """By label: there, and [confidence bin, hits, false] where there are any."""
+        """By label: there, and [confidence bin, hits, false] where there are any.
+
+        `by` says what was scored: the boxes, or of an application without boxes the labels.
+        """
         labels = sorted({*self.there, *(label for label, _ in (*self.hits, *self.false))})
         return {
+            "by": "labels" if self.by_label else "boxes",
             "frames": self.frames,
             "kept": self.kept,
             "broken": self.broken,
@@ -54,7 +59,7 @@ class Sight:
 class Tracker:
     """Scores the frames of one camera in the order in which an application puts them out."""
 
-    _before: dict[int, bool] = field(default_factory=dict)  # object -> found in the last frame
+    _before: dict[object, bool] = field(default_factory=dict)  # object -> found in the last frame
     _index: int = -1
 
     def see(
@@ -72,13 +77,36 @@ class Tracker:
         for number, (box, confidence) in enumerate(zip(found, confidences, strict=True)):
             counts = sight.hits if number in pairs else sight.false
             counts[box.label, bin_of(confidence)] += 1
-        self._follow(sight, index, there, set(pairs.values()))
+        hit = set(pairs.values())
+        self._follow(sight, index, {box.track: n in hit for n, box in enumerate(there)})
         return len(pairs), len(found) - len(pairs), len(there) - len(pairs)
 
-    def _follow(self, sight: Sight, index: int, there: Sequence[Box], hit: set[int]) -> None:
+    def see_labels(
+        self,
+        sight: Sight,
+        index: int,
+        claims: Sequence[tuple[str, float]],
+        there: Sequence[Box],
+    ) -> tuple[int, int, int]:
+        """Add frame `index` by what it is said to show, wherever: each label counts once."""
+        sight.by_label = True
+        present = {box.label for box in there}
+        claimed: dict[str, float] = {}
+        for label, confidence in claims:
+            claimed[label] = max(confidence, claimed.get(label, 0.0))
+        sight.frames += 1
+        sight.there.update(present)
+        for label, confidence in claimed.items():
+            counts = sight.hits if label in present else sight.false
+            counts[label, bin_of(confidence)] += 1
+        self._follow(sight, index, {label: label in claimed for label in present})
+        hits = len(present & claimed.keys())
+        return hits, len(claimed) - hits, len(present) - hits
+
+    def _follow(self, sight: Sight, index: int, now: dict[object, bool]) -> None:
+        """`now` says of each object, or label, that is there whether it was found."""
         if index == self._index:
             return  # the same frame once more
-        now = {box.track: number in hit for number, box in enumerate(there)}
         for track, found in now.items():
             if self._before.get(track):
                 sight.kept += found

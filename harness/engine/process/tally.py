@@ -19,6 +19,7 @@ from harness.fault.camera import Stall
 from harness.record import framecode, kind
 from harness.record.histogram import Histogram
 from harness.runtime import telemetry
+from harness.scenario.look import LABELS_KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,6 +58,8 @@ class _Reader:
     let_go: dict[int, SessionAccount] = field(default_factory=dict)  # by connection: paused
     troubles: set[str] = field(default_factory=set)  # those that are not over
     tracker: Tracker = field(default_factory=Tracker)
+    draws: bool = False  # it has drawn a box
+    labels: bool = False  # it has named what there is, and drawn no box
     told: int = 0  # frames the application had in hands, told one by one
     window: _Window = field(default_factory=_Window)
 
@@ -173,14 +176,22 @@ class Tally:
         latency_s = frame.put_s - captured_s
         if 0.0 <= latency_s <= LATENCY_MAX_S:
             window.latency.record(latency_s * 1000.0)
-        found = [Box(*entry[:5]) for entry in frame.detections]
-        confidences = [entry[5] if len(entry) > 5 else 1.0 for entry in frame.detections]
-        hits, false, missed = reader.tracker.see(
-            window.sight, frame.index, found, confidences, clip.truth(frame.index)
-        )
+        hits, false, missed = self._score(reader, frame, frame.index)
         window.detected += hits
         window.false += false
         window.missed += missed
+
+    def _score(self, reader: _Reader, frame: telemetry.Frame, index: int) -> tuple[int, int, int]:
+        """By boxes; by labels where an application names what there is and never draws a box."""
+        there, sight = reader.camera.clip.truth(index), reader.window.sight
+        claims = [one for one in frame.classes if one[0] in LABELS_KNOWN]
+        reader.draws = reader.draws or bool(frame.detections)
+        reader.labels = not reader.draws and (reader.labels or bool(claims))
+        if reader.labels:
+            return reader.tracker.see_labels(sight, index, claims, there)
+        found = [Box(*entry[:5]) for entry in frame.detections]
+        confidences = [entry[5] if len(entry) > 5 else 1.0 for entry in frame.detections]
+        return reader.tracker.see(sight, index, found, confidences, there)
 
     def report(self) -> None:
         """Write the window that ends now, for every camera."""

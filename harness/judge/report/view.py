@@ -209,7 +209,8 @@ def _sights(history: History) -> Iterable[SightLine]:
     for (instance, camera), sight in sorted(by_stream(history).items()):
         if sight.frames:
             shares = tuple((one,) for one in _shares(sight))
-            yield SightLine(instance, camera, "", sight.frames, shares, "", "", False)
+            whole = "whole run, by label" if sight.by_label else "whole run"
+            yield SightLine(instance, camera, whole, sight.frames, shares, "", "", False)
     for one in under_faults(history):
         parts = [_shares(part) for part in (one.before, one.under, one.after)]
         yield SightLine(

@@ -21,6 +21,7 @@ def test_hits_and_false_ones_are_counted_by_label_and_confidence() -> None:
     found = [box("person", 0.1), box("person", 0.25), box("vehicle", 0.4)]
     assert Tracker().see(sight, 0, found, [0.97, 0.52, 1.0], TRUTH) == (1, 2, 2)
     assert json.loads(json.dumps(sight.to_json())) == {
+        "by": "boxes",
         "frames": 1,
         "kept": 0,
         "broken": 0,
@@ -42,6 +43,22 @@ def test_an_object_found_before_is_kept_or_broken_while_it_is_there() -> None:
     assert (sight.kept, sight.broken) == (1, 2)
     tracker.see(sight, 3, everything, [1.0] * 3, TRUTH)
     assert (sight.kept, sight.broken) == (3, 2)
+
+
+def test_labels_without_boxes_count_once_a_frame_wherever_they_are() -> None:
+    sight, tracker = Sight(), Tracker()
+    claims = [("person", 0.6), ("person", 0.9), ("bicycle", 0.3)]
+    assert tracker.see_labels(sight, 0, claims, TRUTH) == (1, 1, 1)
+    told = sight.to_json()
+    assert (told["by"], told["frames"]) == ("labels", 1)
+    assert told["labels"] == {
+        "bicycle": {"there": 0, "found": [[6, 0, 1]]},
+        "person": {"there": 1, "found": [[18, 1, 0]]},
+        "vehicle": {"there": 1, "found": []},
+    }
+    assert tracker.see_labels(sight, 1, [], TRUTH) == (0, 0, 2)
+    assert (sight.kept, sight.broken) == (0, 1)
+    assert tracker.see_labels(sight, 2, [("person", 1.0)], []) == (0, 1, 0)
 
 
 def test_confidences_fall_into_bins() -> None:
