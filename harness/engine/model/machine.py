@@ -80,6 +80,7 @@ class Machine(Programs, Surroundings):
         self.draw = draw
         self.powered = False
         self.halted = False  # it has power, and will do nothing more with it
+        self._unanswered = False  # something was lost while nothing passed
         self.uplink = "up"  # or broken: connections are refused, or hushed: nothing passes
         self.blocked = frozenset(plan.blocked)  # by a firewall, which answers nothing
         self.wiring = Wiring(plan.network.layout, self.board.serial)
@@ -171,8 +172,11 @@ class Machine(Programs, Surroundings):
             self._lose("keep-alive timed out")
 
     def restore_uplink(self) -> None:
+        """A connection that something was lost on meanwhile is found to be broken."""
         self.uplink = "up"
         self.time.look()
+        if self._unanswered:
+            self._lose("what was sent meanwhile was never acknowledged")
 
     def rewired(self, cloud: str, cameras: str, reason: str) -> None:
         """What went another way before ends, or falls silent; what has a way again goes on."""
@@ -205,7 +209,11 @@ class Machine(Programs, Surroundings):
             self._after(delay_s, lambda: self._arrived(topic, payload, life))
 
     def _arrived(self, topic: str, payload: Mapping[str, Any], life: int) -> None:
-        if life == self._life and self._client and self.uplink == "up":
+        if life != self._life or not self._client:
+            return
+        if self.uplink == "hushed":
+            self._unanswered = True
+        elif self.uplink == "up":
             self.deliver(self._link_mailbox, fx.MessageArrived(topic, payload))
 
     def printed(self, instance: str, line: str) -> None:
@@ -220,6 +228,7 @@ class Machine(Programs, Surroundings):
             self.deliver(Mailbox.PANEL, fx.Heated(hot, temperature_c))
 
     def _hang_up(self) -> None:
+        self._unanswered = False
         if self._beating is not None:
             since_s, every_s = self._beating
             self.heartbeats += int((self.env.now - since_s) / every_s)
@@ -489,6 +498,8 @@ class Machine(Programs, Surroundings):
         return done
 
     def _need_link(self) -> None:
+        if self._client and self.uplink == "hushed":
+            self._unanswered = True
         if not self._client or self.uplink != "up" or self.wiring.no_cloud:
             raise LinkDown("no connection to the control plane")
 

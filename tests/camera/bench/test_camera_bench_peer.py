@@ -125,7 +125,7 @@ def test_gst_rtsp_server(cache_dir: Path) -> None:
         level = result["modes"][mode]["levels"][-1]
         assert level["refused"] == level["lost"] == 0
         assert level["frames"] > 0
-        assert level["cpu_us_per_frame"] > 0
+        assert level["cpu_us_per_frame"] >= 0  # it is told in hundredths of a second
 
 
 def test_vlc(cache_dir: Path) -> None:
